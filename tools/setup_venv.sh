@@ -6,6 +6,8 @@ venv=$1
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
+# A venv made for another PYTHON= is not the one asked for.
+[ "${PYTHON:-}" = "$(cat "$venv/asked_python" 2>/dev/null || true)" ] || rm -rf "$venv"
 if ! { [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
 then
     python=
@@ -27,6 +29,7 @@ then
     fi
     rm -rf "$venv"
     "$python" -m venv "$venv"
+    [ -z "${PYTHON:-}" ] || printf '%s' "$PYTHON" > "$venv/asked_python"
 fi
 
 if [ -n "${TORCH:-}" ]; then
