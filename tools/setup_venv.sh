@@ -39,11 +39,13 @@ else
     cp constraints.txt "$venv/constraints.txt"
 fi
 
-echo "Setting up $venv. The first time takes minutes, most of them for torch; TORCH= in the Makefile says how to get a smaller one."
+echo "Setting up $venv; the first time takes minutes, most of them for torch (the Makefile's TORCH= can name a smaller one)."
 pip="$venv/bin/python -m pip --disable-pip-version-check"
 $pip install --quiet --upgrade 'pip>=25.1'  # the first to know --group
+# The one long download shows its progress; a refresh has nothing to show.
+quiet=; [ ! -e "$venv/user.stamp" ] || quiet=--quiet
 # shellcheck disable=SC2086  # TORCH holds pip arguments
-$pip install --constraint "$venv/constraints.txt" $TORCH
+$pip install $quiet --constraint "$venv/constraints.txt" $TORCH
 # Reinstalled each time, for the native module may have changed.
 $pip install --quiet --constraint "$venv/constraints.txt" --editable .
 "$venv/bin/python" - <<'PYTHON'

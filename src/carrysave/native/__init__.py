@@ -25,7 +25,7 @@ def warn_if_missing() -> None:
     if not available:
         warnings.warn(
             "carrysave runs without its native module: results are the same, emulation is slower; "
-            "to get it, install a C++17 compiler and reinstall carrysave (in a clone: rm -rf .venv, then make)",
+            "to get it, install a C++17 compiler and reinstall carrysave (in a clone: make clean demo)",
             RuntimeWarning,
             stacklevel=2,
         )
