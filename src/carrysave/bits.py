@@ -243,6 +243,25 @@ def shr(w: Word, amount: Word) -> Any:
     return result
 
 
+def normalised(w: Word, leading: Word) -> Any:
+    """`w` shifted left so that its bit `leading`, the leading 1, becomes the top bit."""
+    return shl(w, _from_top(leading, w.width), w.width)
+
+
+def antilog(log: Word, fraction_bits: int, width: int) -> Any:
+    """2^k * (1 + f) truncated to an integer of `width` bits, for log = {k, f} with k < width."""
+    k = log[fraction_bits:]
+    significand = cat(log[:fraction_bits], log.const(1, 1)) if fraction_bits else log.const(1, 1)
+    return shr(significand << (width - 1 - fraction_bits), _from_top(k, width))
+
+
+def _from_top(position: Word, width: int) -> Any:
+    """width - 1 - position."""
+    if width == 1 << position.width:
+        return ~position
+    return position.const(width - 1, max(position.width, (width - 1).bit_length())) - position
+
+
 def half_adder(a: Word, b: Word) -> tuple[Any, Any]:
     """(sum, carry) of two bits."""
     return a ^ b, a & b
@@ -321,6 +340,13 @@ def rows_to_columns(rows: Sequence[tuple[Word, int]]) -> list[list[Any]]:
         for i in range(word.width):
             columns[shift + i].append(word[i])
     return columns
+
+
+def minus(word: Word, shift: int, width: int) -> list[tuple[Any, int]]:
+    """Rows for `rows_to_columns` that subtract `word << shift` modulo 2^width: the complement, ones above it, and 1."""
+    ones = width - shift - word.width
+    complement = cat(~word, word.const((1 << ones) - 1, ones)) if ones else ~word
+    return [(complement, shift), (word.const(1, 1), shift)]
 
 
 def partial_products(a: Word, b: Word) -> list[list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ class Multiplier(ABC):
     signed: bool = False
 
     name: ClassVar[str]
+    catalog: ClassVar[Mapping[str, str]] = {}  # named instances: a paper's name -> spec string
     own_sign: ClassVar[bool] = False  # product() itself takes and gives two's complement words
     min_bits: ClassVar[int] = 2
     max_bits: ClassVar[int] = 32

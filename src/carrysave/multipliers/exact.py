@@ -22,6 +22,7 @@ class Exact(Multiplier):
     tree: Literal["array", "wallace", "dadda"] = "dadda"
     adder: Literal["ripple", "sklansky", "brent_kung", "kogge_stone"] = "sklansky"
     name = "exact"
+    catalog = {"Exact": "exact", "Wallace": "exact:tree=wallace", "Array": "exact:tree=array"}
 
     def product(self, a: Word, b: Word) -> Any:
         return sum_columns(partial_products(a, b), self.tree, self.adder, width=self.product_bits)

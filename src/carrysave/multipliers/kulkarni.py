@@ -24,6 +24,7 @@ class Kulkarni(Multiplier):
 
     depth: int | None = None
     name = "kulkarni"
+    catalog = {"KMap": "kulkarni", "KMap, partial": "kulkarni:depth=3"}
 
     def check(self) -> None:
         if self.n % 2:
