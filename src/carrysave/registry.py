@@ -91,6 +91,11 @@ class Registry:
             if key in found:
                 raise SpecError(f"{self.kind} {spec!r}: {key} is given twice")
             found[key] = _convert(self.kind, spec, key, value, fields[key])
+        needed = [f.name for f in dataclasses.fields(cls) if f.init and _has_no_default(f) and f.name not in found]
+        if needed:
+            example = next(iter(getattr(cls, "catalog", {}).values()), "")
+            hint = f", such as {example}" if example else ""
+            raise SpecError(f"{self.kind} {spec!r}: {', '.join(needed)} must be given{hint}")
         return found
 
     def spec(self, obj: Any) -> str:
@@ -106,6 +111,10 @@ class Registry:
             elif value != field.default:
                 parts.append(f"{field.name}={str(value).lower() if isinstance(value, bool) else value}")
         return type(obj).name + (":" + ",".join(parts) if parts else "")
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _convert(kind: str, spec: str, key: str, value: str, hint: Any) -> Any:

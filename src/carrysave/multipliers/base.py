@@ -69,6 +69,11 @@ class Multiplier(ABC):
         """The canonical spec string, such as "drum:k=6"."""
         return MULTIPLIERS.spec(self)
 
+    @property
+    def key(self) -> str:
+        """What results are remembered by: the spec, with the content of a file in place of its name."""
+        return self.spec
+
     def __str__(self) -> str:
         return self.spec
 
