@@ -28,7 +28,7 @@ test: $(VENV)/developer.stamp
 
 check: $(VENV)/developer.stamp
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -q
 
 bench: $(VENV)/user.stamp

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from carrysave.data.dataset import Dataset
+from carrysave.data.dataset import Batches, Dataset, batches_of
 from carrysave.data.digits import digits
 from carrysave.data.idx import IdxError
 from carrysave.data.idx_sets import FASHION_MNIST, MNIST, load_idx_set
 
-__all__ = ["NAMES", "Dataset", "IdxError", "digits", "fashion_mnist", "load", "mnist"]
+__all__ = ["NAMES", "Batches", "Dataset", "IdxError", "batches_of", "digits", "fashion_mnist", "load", "mnist"]
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 

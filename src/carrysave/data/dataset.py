@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,7 +36,7 @@ class Dataset:
                 f"Dataset {self.name}: labels must be int64 of shape ({len(images)},), one for each image, "
                 f"got {labels.dtype} of shape {tuple(labels.shape)}"
             )
-        finite = torch.isfinite(images.flatten(1).sum(1)) if images.numel() else torch.ones(len(images), dtype=torch.bool)
+        finite = images.isfinite().flatten(1).all(1)
         if not finite.all():
             bad = int((~finite).nonzero()[0])
             raise ValueError(f"Dataset {self.name}: image {bad} holds a NaN or infinity; every pixel must be finite")
@@ -73,3 +73,12 @@ class Dataset:
         digest.update(self.images.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+Batches = Dataset | Iterable[tuple[Tensor, Tensor]]
+"""What can be trained and evaluated on: a Dataset, or (images, labels) batches that can be iterated again and again."""
+
+
+def batches_of(data: Batches, size: int, shuffle_seed: int | None = None) -> Iterable[tuple[Tensor, Tensor]]:
+    """The batches of a Dataset by `size` and `shuffle_seed`; anything else has its own batches and its own order."""
+    return data.batches(size, shuffle_seed) if isinstance(data, Dataset) else data

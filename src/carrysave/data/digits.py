@@ -20,11 +20,11 @@ def digits() -> tuple[Dataset, Dataset]:
     """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    small = torch.from_numpy(bunch.images.astype(np.float32) / 16).unsqueeze(1)
+    pixels, classes = (np.asarray(part) for part in load_digits(return_X_y=True))
+    small = torch.from_numpy(pixels.astype(np.float32) / 16).view(-1, 1, 8, 8)
     images = torch.nn.functional.interpolate(small, size=(16, 16), mode="bilinear", align_corners=False)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    train, test = stratified_split(bunch.target, TRAIN, SEED)
+    labels = torch.from_numpy(classes.astype(np.int64))
+    train, test = stratified_split(classes, TRAIN, SEED)
     return Dataset(images[train], labels[train], "digits"), Dataset(images[test], labels[test], "digits")
 
 

@@ -49,8 +49,8 @@ def _shape(path: Path, header: bytes, ndim: int) -> tuple[int, ...]:
             f"it must begin with magic number {expected}, it begins with {magic}"
         )
     if len(header) < 4 + 4 * ndim:
-        raise IdxError(f"{path}: ends after {len(header)} bytes, an IDX header has {4 + 4 * ndim}: the file is truncated")
+        raise IdxError(f"{path}: ends after {len(header)} bytes, its header alone has {4 + 4 * ndim}: truncated")
     shape = tuple(int.from_bytes(header[4 + 4 * i : 8 + 4 * i], "big") for i in range(ndim))
     if math.prod(shape) > _LIMIT:
-        raise IdxError(f"{path}: its header asks for {' x '.join(map(str, shape))} bytes, above {_LIMIT}: it is damaged")
+        raise IdxError(f"{path}: its header asks for {' x '.join(map(str, shape))} bytes, more than {_LIMIT}: damaged")
     return shape

@@ -1,0 +1,102 @@
+"""LeNet as in the precision study (Table I: conv 5x5x20, maxpool, conv 5x5x50, maxpool, 500, 10), and its training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from carrysave import data
+from carrysave.data import Dataset
+from carrysave.paths import cache_dir
+from carrysave.training import RandomShifts, load_weights, save_weights, train
+
+
+class LeNet(nn.Module):
+    """Two 5 x 5 convolutions without padding, each with 2 x 2 max pooling, and two linear layers.
+
+    Takes (N, channels, size, size), gives (N, classes) logits. A 28 x 28 input leaves 50 x 4 x 4 = 800 features
+    (431,080 parameters for one channel and ten classes), 16 x 16 leaves 50 x 1 x 1. ReLU follows each
+    pooling (with max pooling the order makes no difference) and the first linear layer. ValueError if `size` is not 4
+    times a whole number >= 4: the poolings would drop pixels.
+    """
+
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
+        super().__init__()
+        if size < 16 or size % 4:
+            raise ValueError(f"LeNet: size={size}: two 5 x 5 convolutions and two poolings need a multiple of 4, >= 16")
+        side = ((size - 4) // 2 - 4) // 2
+        self.conv1 = nn.Conv2d(channels, 20, 5)
+        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.fc1 = nn.Linear(50 * side * side, 500)
+        self.fc2 = nn.Linear(500, classes)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        x = torch.relu(self.pool(self.conv1(x_NCHW)))
+        x = torch.relu(self.pool(self.conv2(x)))
+        x = torch.relu(self.fc1(x.flatten(1)))
+        return self.fc2(x)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How `lenet` trains on one data set; part of the cached weights' key."""
+
+    epochs: int
+    learning_rate: float
+    shift: int  # augmentation: pixels, up to which each image is moved
+    batch: int = 64
+    revision: int = 1  # raise it when a change of code changes the weights
+
+
+_SETTINGS = {
+    "digits": _Settings(epochs=25, learning_rate=0.05, shift=1),
+    "mnist": _Settings(epochs=6, learning_rate=0.05, shift=2),
+    "fashion_mnist": _Settings(epochs=8, learning_rate=0.05, shift=1),
+}
+
+
+def lenet(dataset: str = "mnist", root: Path | str | None = None, seed: int = 0) -> tuple[LeNet, Dataset, Dataset]:
+    """(model, train, test): LeNet trained on `dataset`, one of `data.NAMES`, in evaluation mode.
+
+    The weights are kept in the cache folder under a hash of the training data, the settings, the seed and torch's
+    version, and trained where they are not there (a stopped training goes on where it was). `root` as in `data.load`.
+    """
+    train_set, test_set = data.load(dataset, root)
+    settings = _SETTINGS[train_set.name]
+    key = {"data": train_set.content_hash, "seed": seed, "torch": torch.__version__, **asdict(settings)}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_dir() / "networks" / f"lenet-{train_set.name}-{digest}.safetensors"
+
+    model = _initial(seed, channels=train_set.images.shape[1], size=train_set.images.shape[2])
+    if not path.exists():
+        _train(model, train_set, settings, seed, path)
+    load_weights(model, path)
+    return model.eval(), train_set, test_set
+
+
+def _initial(seed: int, channels: int, size: int) -> LeNet:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return LeNet(channels, size)
+
+
+def _train(model: LeNet, train_set: Dataset, settings: _Settings, seed: int, path: Path) -> None:
+    checkpoint = path.with_suffix(".training")
+    train(
+        model,
+        train_set,
+        settings.epochs,
+        seed,
+        settings.learning_rate,
+        batch=settings.batch,
+        augment=RandomShifts(settings.shift),
+        checkpoint=checkpoint,
+    )
+    save_weights(model, path)
+    checkpoint.unlink(missing_ok=True)
