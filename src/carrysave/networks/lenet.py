@@ -55,7 +55,7 @@ class _Settings:
 
 
 _SETTINGS = {
-    "digits": _Settings(epochs=25, learning_rate=0.05, shift=1),
+    "digits": _Settings(epochs=40, learning_rate=0.05, shift=1),
     "mnist": _Settings(epochs=6, learning_rate=0.05, shift=2),
     "fashion_mnist": _Settings(epochs=8, learning_rate=0.05, shift=1),
 }
