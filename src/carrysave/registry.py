@@ -21,7 +21,7 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
 
 
 class Registry:
-    """Frozen dataclasses by their ClassVar `name`. A ClassVar `positional` names the field that a bare argument fills."""
+    """Frozen dataclasses by their ClassVar `name`; a ClassVar `positional` names the field that a bare argument fills."""
 
     def __init__(self, kind: str):
         self.kind = kind

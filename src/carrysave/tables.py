@@ -31,17 +31,21 @@ def table(m: Multiplier) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _table(m: Multiplier) -> np.ndarray:
+    small = m.product_bits <= 31 or (m.signed and m.product_bits <= 32)
+    full = _enumerate(m) if m.given_table() is None else m.given_table()
+    full = full.astype(np.int32 if small else np.int64)
+    full.setflags(write=False)
+    return full
+
+
+def _enumerate(m: Multiplier) -> np.ndarray:
     b_count = 1 << m.b_bits
     rows = max(1, _LANES // b_count)
     parts = []
     for start in range(0, 1 << m.a_bits, rows):
         a = np.arange(start, min(start + rows, 1 << m.a_bits), dtype=np.int64)
         parts.append(_evaluate(m, np.repeat(a, b_count), np.tile(np.arange(b_count, dtype=np.int64), a.size)))
-    full = np.concatenate(parts).reshape(1 << m.a_bits, b_count)
-    small = m.product_bits <= 31 or (m.signed and m.product_bits <= 32)
-    full = full.astype(np.int32 if small else np.int64)
-    full.setflags(write=False)
-    return full
+    return np.concatenate(parts).reshape(1 << m.a_bits, b_count)
 
 
 def multiply(m: Multiplier, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -59,6 +63,9 @@ def multiply(m: Multiplier, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x, y = np.broadcast_arrays(np.asarray(x), np.asarray(y))
     _check_range(m, "first", x, m.a_bits)
     _check_range(m, "second", y, m.b_bits)
+    if (given := m.given_table()) is not None:
+        patterns = ((1 << m.a_bits) - 1, (1 << m.b_bits) - 1)
+        return given[x & patterns[0], y & patterns[1]].astype(np.int64)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
     parts = [
         _evaluate(m, flat_x[start : start + _LANES], flat_y[start : start + _LANES])

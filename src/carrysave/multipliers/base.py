@@ -32,7 +32,7 @@ class Multiplier(ABC):
 
     name: ClassVar[str]
     catalog: ClassVar[Mapping[str, str]] = {}  # named instances: a paper's name -> spec string
-    own_sign: ClassVar[bool] = False  # product() itself takes and gives two's complement words
+    own_sign: ClassVar[bool] = False  # where signed, product() itself takes and gives two's complement words
     min_bits: ClassVar[int] = 2
     max_bits: ClassVar[int] = 32
 
@@ -41,8 +41,6 @@ class Multiplier(ABC):
             raise ValueError(
                 f"{self.name}: n={self.n} operand bits; it is defined for {self.min_bits} to {self.max_bits}"
             )
-        if self.own_sign:
-            object.__setattr__(self, "signed", True)
         self.check()
 
     def check(self) -> None:  # noqa: B027 - a hook that most multipliers do not need
@@ -68,6 +66,10 @@ class Multiplier(ABC):
     def spec(self) -> str:
         """The canonical spec string, such as "drum:k=6"."""
         return MULTIPLIERS.spec(self)
+
+    def given_table(self) -> Any:
+        """Of a multiplier defined by its products: all of them, [2^a_bits, 2^b_bits] by bit pattern. Else None."""
+        return None
 
     @property
     def key(self) -> str:

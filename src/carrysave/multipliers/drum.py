@@ -25,7 +25,7 @@ class Drum(Multiplier):
 
     k: int
     name = "drum"
-    catalog = {"DRUM4": "drum:k=4", "DRUM5": "drum:k=5", "DRUM6": "drum:k=6", "DRUM7": "drum:k=7"}
+    catalog = {"DRUM6": "drum:k=6", "DRUM4": "drum:k=4", "DRUM5": "drum:k=5", "DRUM7": "drum:k=7"}
 
     def check(self) -> None:
         if not 1 <= self.k <= self.n:

@@ -20,6 +20,7 @@ class MitchellW(Multiplier):
 
     Attributes:
         w: bits of a significand, its leading 1 included.
+        signed: always.
     """
 
     signed: bool = True
@@ -34,6 +35,8 @@ class MitchellW(Multiplier):
     }
 
     def check(self) -> None:
+        if not self.signed:
+            raise ValueError("mitchell_w: signed=false; it is a signed multiplier by definition, mitchell is unsigned")
         if self.w < 2:
             raise ValueError(f"mitchell_w: w={self.w} keeps no fraction bit; use w >= 2")
         if self.w > self.n:
