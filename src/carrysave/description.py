@@ -1,0 +1,95 @@
+"""What there is to say about one multiplier, as data: `carrysave show` and `carrysave list` print it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from carrysave.multipliers import MULTIPLIERS
+
+ERROR_TITLES = (
+    ("mean_error", "mean error", 3, ""),
+    ("mean_absolute_error", "mean |error|", 3, ""),
+    ("nmed", "normalised (NMED)", 4, "%"),
+    ("mred", "mean |relative| (MRED)", 3, "%"),
+    ("worst_case", "worst |error|", 0, ""),
+    ("error_rate", "products that are wrong", 2, "%"),
+)
+
+
+def first_sentence(cls: type) -> str:
+    """The first sentence of a class's docstring, on one line."""
+    text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+    end = text.find(". ")
+    return (text if end < 0 else text[: end + 1]).rstrip(".")
+
+
+def catalog() -> list[dict[str, Any]]:
+    """Name, one-line description and parameters with their defaults of every registered multiplier."""
+    entries = []
+    for name in MULTIPLIERS.names():
+        cls: Any = MULTIPLIERS.get(name)
+        own = [f for f in dataclasses.fields(cls) if f.init and f.name not in ("n", "signed")]
+        parameters = [f.name if f.default is dataclasses.MISSING else f"{f.name}={f.default}" for f in own]
+        entries.append({"name": name, "description": first_sentence(cls), "parameters": parameters})
+    return entries
+
+
+def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tuple[dict[str, Any], Any]:
+    """(record of JSON values, error map or None) of a multiplier. Raises SpecError, LibraryError, SynthesisError."""
+    from carrysave.engines.plan import plan
+    from carrysave.errors import error_map, measure
+    from carrysave.hardware.cells import compact_library
+    from carrysave.hardware.cost import cost
+    from carrysave.hardware.liberty import read_liberty
+
+    if effort not in ("quick", "normal"):
+        raise ValueError(f"--effort {effort}: it is quick or normal")
+    m = MULTIPLIERS.parse(spec)
+    library = read_liberty(list(liberty)) if liberty else compact_library()
+    metrics = measure(m)
+    planned = plan(m)
+    price = cost(m, library, effort=effort)
+    errors = dataclasses.asdict(metrics)
+    record = {
+        "spec": m.spec,
+        "description": first_sentence(type(m)),
+        "operands": f"{m.a_bits} x {m.b_bits} bits, {'signed' if m.signed else 'unsigned'}, {m.product_bits}-bit product",
+        "errors": errors,
+        "error_lines": _error_lines(errors),
+        "plan": {"engine": planned.engine, "rank": planned.rank, "text": str(planned)},
+        "cost": {
+            "area_um2": price.area_um2,
+            "min_delay_ps": price.min_delay_ps,
+            "cells": price.cells,
+            "source": price.source,
+            "pareto": [{"area_um2": a, "delay_ps": d, "script": str(s)} for a, d, s in price.pareto],
+        },
+    }
+    return record, error_map(m) if max(m.a_bits, m.b_bits) <= 12 else None
+
+
+def _error_lines(errors: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for key, title, decimals, unit in ERROR_TITLES:
+        value = errors[key] * (100 if unit == "%" else 1)
+        lines.append((title, f"{value:,.{decimals}f}" + (f" {unit}" if unit else "")))
+    if errors["exhaustive"]:
+        lines.append(("operand pairs", f"all {errors['samples']:,}"))
+    else:
+        lines.append(("operand pairs", f"{errors['samples']:,} at random, mean ± {errors['standard_error']:.3g}"))
+    return lines
+
+
+def error_picture(spec: str, errors: Any, path: Path) -> bytes:
+    """An error map as PNG bytes. Raises ValueError for operands too wide, and for another kind of file."""
+    from carrysave.report.figures import error_map_figure, to_bytes
+
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--map {path}: the map is a PNG file; give it a name ending in .png")
+    if errors is None:
+        raise ValueError(f"{spec}: an error map is drawn up to 12 bits an operand")
+    return to_bytes(error_map_figure([(spec, errors)]), "png")

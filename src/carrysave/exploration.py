@@ -1,0 +1,543 @@
+"""The main job: which arithmetic does a network tolerate, and what does each save?
+
+`explore` asks for a model and multipliers, `run_study` for a study file. Every point is a trial in a store: what has
+been computed before is looked up, so a stopped exploration goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from torch import nn
+
+from carrysave import __version__
+from carrysave.calibration import Calibration, calibrate
+from carrysave.data import Batches, Dataset
+from carrysave.emulation import emulate
+from carrysave.errors import measure
+from carrysave.evaluation import Accuracy, compare, evaluate
+from carrysave.loading import Loaded, load
+from carrysave.multipliers import MULTIPLIERS, Multiplier
+from carrysave.paths import cache_dir
+from carrysave.recipes import Arithmetic, Recipe, Rule
+from carrysave.results import (
+    AccuracyFigure,
+    CostFigure,
+    Kind,
+    Layer,
+    LayerPlan,
+    Paired,
+    Point,
+    Results,
+    Row,
+    histogram,
+)
+from carrysave.store import Store, Stored
+from carrysave.study import Formats, Study
+from carrysave.trials import Event, Progress, Runner, data_hash, model_hash, multiplier_hash, silent
+
+if TYPE_CHECKING:
+    from carrysave.hardware.library import Library
+
+Effort = Literal["quick", "normal"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row to be: a recipe under a name; float has none."""
+
+    name: str
+    kind: Kind
+    recipe: Recipe | None
+
+    @property
+    def arithmetics(self) -> tuple[Arithmetic, ...]:
+        rules = self.recipe.rules if self.recipe else ()
+        return tuple(rule.arithmetic for rule in rules if rule.arithmetic is not None)
+
+    @property
+    def multipliers(self) -> tuple[Multiplier, ...]:
+        """The distinct multipliers, in the rules' order."""
+        return tuple(dict.fromkeys(arithmetic.parts[0] for arithmetic in self.arithmetics))
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything that an exploration needs to start."""
+
+    title: str
+    network: str
+    model: nn.Module
+    data: str
+    test: Batches
+    calibration: Calibration | Batches
+    candidates: tuple[Candidate, ...]
+    library: Library
+    effort: Effort = "normal"
+    samples: int = 512
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def multipliers(self) -> dict[str, Multiplier]:
+        return {m.spec: m for candidate in self.candidates for m in candidate.multipliers}
+
+
+def default_store() -> Path:
+    """Where trials are kept unless another file is named; trials of all studies share it."""
+    return cache_dir() / "trials.sqlite"
+
+
+def explore(
+    network: nn.Module | str,
+    calibration: Calibration | Batches | None,
+    multipliers: Iterable[str | Multiplier],
+    *,
+    data: Batches | str,
+    recipes: Mapping[str, Recipe] | None = None,
+    library: Library | None = None,
+    effort: Effort = "normal",
+    samples: int = 512,
+    seed: int = 0,
+    store: Store | str | Path | None = None,
+    title: str = "",
+    progress: Progress = silent,
+) -> Results:
+    """Accuracy, errors and cost of a network with each multiplier, beside float and exact.
+
+    Args:
+        network: a model, or "lenet", trained on the data set that `data` then names.
+        calibration: of `calibrate`; or data to calibrate on (`samples` of them); None with named data: their training half.
+        multipliers: spec strings or objects; each gets its usual formats (`Arithmetic.natural`).
+        data: test images with labels, or the name of a data set.
+        recipes: further rows by name.
+        library: standard cells; the built-in compact library by default.
+        store: where trials are kept; `default_store()` by default.
+
+    Raises:
+        ValueError: for unknown names and for formats that do not fit a multiplier.
+        SynthesisError: where Yosys or ABC fails; what was computed stays in the store.
+    """
+    loaded = _loaded(network, calibration, data, seed)
+    candidates = candidates_of(multipliers, recipes or {})
+    question = Question(
+        title or f"Which multiplier does {loaded.network} tolerate?",
+        loaded.network,
+        loaded.model,
+        loaded.test_name,
+        loaded.test,
+        calibration if calibration is not None else loaded.calibration_data,
+        candidates,
+        library or _compact_library(),
+        effort,
+        samples,
+        seed,
+        loaded.notes,
+    )
+    return answer(question, store, progress)
+
+
+def run_study(
+    study: Study,
+    *,
+    store: Store | str | Path | None = None,
+    data_root: Path | None = None,
+    liberty: Iterable[Path] = (),
+    progress: Progress = silent,
+) -> Results:
+    """Run a checked study file; `liberty` takes the place of the file's own libraries. Raises as `explore` does."""
+    files = [study.beside(name) for name in (study.network, study.data, study.calibration.data or "") if ".py:" in name]
+    recipes = {table.name: _recipe(study, table.rules) for table in study.recipes}
+    candidates = candidates_of(study.multipliers, recipes, study.formats, study.calibration.ranges)
+    paths = list(liberty) or [study.beside(name) for name in study.costs.liberty]
+    library = _read_library(paths)
+    progress(Event("network", "", 0, 1))
+    loaded = load(
+        study.network,
+        study.data,
+        calibration_data=study.calibration.data,
+        data_root=data_root,
+        seed=study.seed,
+        folder=Path(study.folder) if files else Path("."),
+    )
+    progress(Event("network", study.network, 1, 1))
+    test = loaded.test
+    if study.test_images is not None and isinstance(test, Dataset) and study.test_images < len(test):
+        test = test.subset(study.test_images, study.seed)
+    question = Question(
+        study.title or f"Which multiplier does {study.network} on {study.data} tolerate?",
+        loaded.network,
+        loaded.model,
+        loaded.test_name,
+        test,
+        loaded.calibration_data,
+        candidates,
+        library,
+        study.costs.effort,
+        study.calibration.samples,
+        study.seed,
+        loaded.notes,
+    )
+    return answer(question, store, progress)
+
+
+def candidates_of(
+    multipliers: Iterable[str | Multiplier],
+    recipes: Mapping[str, Recipe],
+    formats: Formats | None = None,
+    ranges: str = "minmax",
+) -> tuple[Candidate, ...]:
+    """Float, exact, and one candidate per further multiplier and recipe; the first exact one listed is the baseline."""
+    chosen = list(dict.fromkeys(MULTIPLIERS.parse(spec) for spec in multipliers))
+    exact = next((m for m in chosen if m.name == "exact"), MULTIPLIERS.parse("exact"))
+    ordered = [exact, *(m for m in chosen if m != exact)]
+    rows = [Candidate("float", "float", None)]
+    for m in ordered:
+        recipe = Recipe([Rule("*", arithmetic_for(m, formats or Formats(), ranges))])
+        rows.append(Candidate(m.spec, "exact" if m is exact else "multiplier", recipe))
+    return (*rows, *(Candidate(name, "recipe", recipe) for name, recipe in recipes.items()))
+
+
+def arithmetic_for(m: Multiplier | str, formats: Formats, ranges: str = "minmax") -> Arithmetic:
+    """A multiplier with the given formats, or its usual ones where none are given."""
+    _, activation, weight = Arithmetic.natural(m).parts
+    return Arithmetic(formats.activation or activation, formats.weight or weight, m, ranges, formats.weight_scales)
+
+
+def _recipe(study: Study, rules: Iterable[Any]) -> Recipe:
+    made = []
+    for rule in rules:
+        own = {key: getattr(rule, key) or getattr(study.formats, key) for key in ("activation", "weight")}
+        formats = Formats(**own, weight_scales=study.formats.weight_scales)
+        ranges = rule.ranges or study.calibration.ranges
+        made.append(Rule(rule.layers, None if rule.float else arithmetic_for(rule.multiplier or "exact", formats, ranges)))
+    return Recipe(made)
+
+
+def _loaded(network: nn.Module | str, calibration: Any, data: Batches | str, seed: int) -> Loaded:
+    if isinstance(network, str) and isinstance(data, str):
+        return load(network, data, seed=seed)
+    if isinstance(network, str):
+        raise ValueError(f"explore: network={network!r} is trained on a named data set; give data='mnist' or your own model")
+    if calibration is None:
+        raise ValueError("explore: calibration is needed with a model of your own: cs.calibrate(model, train), or training data")
+    if isinstance(data, str):
+        from carrysave.data import load as load_data
+
+        return Loaded(type(network).__name__, network, (), load_data(data)[1], data, ())
+    return Loaded(type(network).__name__, network, (), data, getattr(data, "name", "own data"), ())
+
+
+def _compact_library() -> Library:
+    from carrysave.hardware.cells import compact_library
+
+    return compact_library()
+
+
+def _read_library(paths: list[Path]) -> Library:
+    if not paths:
+        return _compact_library()
+    from carrysave.hardware.liberty import read_liberty
+
+    return read_liberty(paths)
+
+
+# --- the trials ---
+
+
+def answer(question: Question, store: Store | str | Path | None = None, progress: Progress = silent) -> Results:
+    """Run all trials of a question, and put their results together."""
+    start = time.perf_counter()
+    own_store = not isinstance(store, Store)
+    opened = store if isinstance(store, Store) else Store(store or default_store())
+    try:
+        run = _Run(question, Runner(opened, progress))
+        accuracies = run.accuracies()
+        uniform, own = run.errors()
+        costs = run.costs()
+        rows = run.rows(accuracies, uniform, own, costs)
+        return run.results(rows, time.perf_counter() - start)
+    finally:
+        if own_store:
+            opened.close()
+
+
+class _Run:
+    """One question on its way; the hashes that its trials share."""
+
+    def __init__(self, question: Question, runner: Runner):
+        self.question = question
+        self.runner = runner
+        self.weights = model_hash(question.model)
+        self.test = data_hash(question.test)
+        self.calibration, self.calibration_key = self._calibrate()
+
+    def _calibrate(self) -> tuple[Calibration, str]:
+        given = self.question.calibration
+        if isinstance(given, Calibration):
+            return given, hashlib.sha256(_to_bytes(given)).hexdigest()
+        self.runner.progress(Event("calibration", "", 0, 1))
+        q = self.question
+        inputs = {"weights": self.weights, "data": data_hash(given), "samples": q.samples, "seed": q.seed}
+        made: list[Calibration] = []
+
+        def compute() -> tuple[dict[str, Any], bytes]:
+            made.append(calibrate(q.model, given, samples=q.samples, seed=q.seed))
+            return {}, _to_bytes(made[0])
+
+        stored = self.runner.run("calibration", q.network, inputs, compute)
+        self.runner.progress(Event("calibration", q.network, 1, 1, stored.seconds, not made))
+        return made[0] if made else _from_bytes(stored.payload), hashlib.sha256(stored.payload).hexdigest()
+
+    def accuracies(self) -> dict[str, Stored]:
+        candidates = self.question.candidates
+        self.runner.progress(Event("accuracy", "", 0, len(candidates)))
+        found = {}
+        for done, candidate in enumerate(candidates, start=1):
+            ran = len(self.runner.ran)
+            found[candidate.name] = stored = self._accuracy(candidate)
+            kept = self.runner.ran[ran].kept
+            self.runner.progress(Event("accuracy", candidate.name, done, len(candidates), stored.seconds, kept))
+        return found
+
+    def _accuracy(self, candidate: Candidate) -> Stored:
+        inputs: dict[str, Any] = {"weights": self.weights, "data": self.test}
+        if candidate.recipe is not None:
+            inputs |= {"calibration": self.calibration_key, "recipe": _recipe_inputs(candidate.recipe)}
+
+        def compute() -> tuple[dict[str, Any], bytes]:
+            q = self.question
+            if candidate.recipe is None:
+                return _accuracy_result(evaluate(q.model, q.test), [], [])
+            net: Any = emulate(q.model, self.calibration, candidate.recipe)
+            plans = [_plan_record(replaced) for replaced in net.replaced]
+            return _accuracy_result(evaluate(net, q.test), plans, [[left.name, left.why] for left in net.left])
+
+        return self.runner.run("accuracy", candidate.name, inputs, compute)
+
+    def errors(self) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+        """By multiplier under uniform operands; by candidate of one multiplier under the network's own."""
+        uniform: dict[str, dict[str, Any]] = {}
+        own: dict[str, dict[str, Any]] = {}
+        single = [candidate for candidate in self.question.candidates if len(candidate.multipliers) == 1]
+        self.runner.progress(Event("errors", "", 0, len(single)))
+        for done, candidate in enumerate(single, start=1):
+            m, ran = candidate.multipliers[0], len(self.runner.ran)
+            inputs = {"multiplier": multiplier_hash(m), "seed": self.question.seed}
+            stored = self.runner.run(
+                "errors", m.spec, inputs, lambda m=m: (asdict(measure(m, seed=self.question.seed)), b"")
+            )
+            uniform[m.spec] = stored.result
+            own_stored = self._own_errors(candidate, m)
+            if own_stored is not None:
+                own[candidate.name] = own_stored.result
+            kept = all(trial.kept for trial in self.runner.ran[ran:])
+            self.runner.progress(Event("errors", candidate.name, done, len(single), stored.seconds, kept))
+        return uniform, own
+
+    def _own_errors(self, candidate: Candidate, m: Multiplier) -> Stored | None:
+        if len(set(candidate.arithmetics)) != 1 or max(m.a_bits, m.b_bits) > 12:
+            return None
+        arithmetic = candidate.arithmetics[0]
+        inputs = {
+            "multiplier": multiplier_hash(m),
+            "calibration": self.calibration_key,
+            "arithmetic": _arithmetic_inputs(arithmetic),
+        }
+
+        def compute() -> tuple[dict[str, Any], bytes]:
+            operands = self.calibration.operands_of_all(arithmetic)
+            return asdict(measure(m, operands=(operands.activation, operands.weight), seed=self.question.seed)), b""
+
+        return self.runner.run("errors here", candidate.name, inputs, compute)
+
+    def costs(self) -> dict[str, CostFigure]:
+        """Every multiplier synthesised, as many at a time as there are cores: each works in child processes."""
+        multipliers, runner = self.question.multipliers, self.runner
+        runner.progress(Event("cost", "", 0, len(multipliers)))
+        found: dict[str, Stored] = {}
+        missing: list[Multiplier] = []
+        inputs = {spec: self._cost_inputs(m) for spec, m in multipliers.items()}
+        for spec, m in multipliers.items():
+            stored = runner.kept("cost", inputs[spec])
+            if stored is None:
+                missing.append(m)
+                continue
+            found[spec] = runner.note(stored, spec, kept=True)
+            runner.progress(Event("cost", spec, len(found), len(multipliers), stored.seconds, True))
+        pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+        try:
+            futures = {pool.submit(_timed_cost, m, self.question.library, self.question.effort): m for m in missing}
+            for future in as_completed(futures):
+                spec = futures[future].spec
+                result, seconds = _cost_result(future, spec)
+                found[spec] = runner.keep("cost", spec, inputs[spec], result, b"", seconds)
+                runner.progress(Event("cost", spec, len(found), len(multipliers), seconds))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return {spec: _cost_figure(spec, found[spec].result) for spec in multipliers}
+
+    def _cost_inputs(self, m: Multiplier) -> dict[str, Any]:
+        from carrysave.hardware.rtl import rtlil
+
+        rtl = hashlib.sha256(rtlil(m).encode()).hexdigest()
+        return {"rtl": rtl, "library": self.question.library.digest, "effort": self.question.effort}
+
+    def rows(
+        self,
+        accuracies: Mapping[str, Stored],
+        uniform: Mapping[str, Any],
+        own: Mapping[str, Any],
+        costs: Mapping[str, CostFigure],
+    ) -> tuple[Row, ...]:
+        baseline = next(accuracies[c.name] for c in self.question.candidates if c.kind == "exact")
+        rows = []
+        for candidate in self.question.candidates:
+            stored = accuracies[candidate.name]
+            spec = candidate.multipliers[0].spec if len(candidate.multipliers) == 1 else None
+            rows.append(
+                Row(
+                    name=candidate.name,
+                    kind=candidate.kind,
+                    multipliers=tuple(m.spec for m in candidate.multipliers),
+                    accuracy=_accuracy_figure(stored),
+                    against_exact=None if candidate.kind == "exact" else _paired(stored, baseline),
+                    cost=costs[spec] if spec else None,
+                    uniform=uniform.get(spec) if spec else None,
+                    own=own.get(candidate.name),
+                    plans=tuple(LayerPlan(**plan) for plan in stored.result["plans"]),
+                    left=tuple((name, why) for name, why in stored.result["left"]),
+                    seconds=stored.seconds,
+                )
+            )
+        return tuple(rows)
+
+    def results(self, rows: tuple[Row, ...], seconds: float) -> Results:
+        q = self.question
+        total = rows[0].accuracy.total
+        costs = next(row.cost for row in rows if row.kind == "exact")
+        sources = [
+            ("accuracy", f"{q.data}, {total:,} test images sha256 {self.test[:12]}, network {q.network} sha256 {self.weights[:12]}"),
+            ("area and delay", f"{costs.source if costs else ''}; effort {q.effort}; one multiplier, its cells alone"),
+            ("errors", "all operand pairs to 12 bits an operand, a seeded sample above; “here”: operands of all layers by products"),
+            ("calibration", f"{q.samples} samples, seed {q.seed}" if not isinstance(q.calibration, Calibration) else "given"),
+            *(("note", note) for note in q.notes),
+            ("program", f"carrysave {__version__}"),
+        ]
+        exact = next(c for c in q.candidates if c.kind == "exact")
+        return Results(
+            title=q.title,
+            network=q.network,
+            data=f"{q.data} ({total:,} test images)",
+            rows=rows,
+            layers=_layers(self.calibration, exact.arithmetics[0], rows),
+            ran=tuple(self.runner.ran),
+            sources=tuple(sources),
+            multipliers=q.multipliers,
+            seconds=seconds,
+        )
+
+
+def _to_bytes(calibration: Calibration) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibration.npz"
+        calibration.save(path)
+        return path.read_bytes()
+
+
+def _from_bytes(payload: bytes) -> Calibration:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibration.npz"
+        path.write_bytes(payload)
+        return Calibration.load(path)
+
+
+def _arithmetic_inputs(arithmetic: Arithmetic) -> dict[str, Any]:
+    m, activation, weight = arithmetic.parts
+    return {
+        "activation": activation.spec,
+        "weight": weight.spec,
+        "multiplier": multiplier_hash(m),
+        "ranges": str(arithmetic.ranges),
+        "weight_scales": arithmetic.weight_scales,
+    }
+
+
+def _recipe_inputs(recipe: Recipe) -> list[Any]:
+    return [[rule.pattern, rule.arithmetic and _arithmetic_inputs(rule.arithmetic)] for rule in recipe.rules]
+
+
+def _accuracy_result(accuracy: Accuracy, plans: list[Any], left: list[Any]) -> tuple[dict[str, Any], bytes]:
+    low, high = accuracy.interval
+    assert accuracy.predictions is not None and accuracy.labels is not None  # `evaluate` always gives them
+    answers = np.stack([accuracy.predictions, accuracy.labels]).astype("<i4")
+    result = {"correct": accuracy.correct, "total": accuracy.total, "low": low, "high": high, "plans": plans, "left": left}
+    return result, answers.tobytes()
+
+
+def _accuracy_figure(stored: Stored) -> AccuracyFigure:
+    r = stored.result
+    return AccuracyFigure(r["correct"], r["total"], 100 * r["correct"] / r["total"], r["low"], r["high"])
+
+
+def _paired(stored: Stored, baseline: Stored) -> Paired:
+    def accuracy(of: Stored) -> Accuracy:
+        predictions, labels = np.frombuffer(of.payload, "<i4").reshape(2, -1)
+        return Accuracy(of.result["correct"], of.result["total"], predictions, labels)
+
+    counts = compare(accuracy(stored), accuracy(baseline))
+    return Paired(gained=counts.only_first, lost=counts.only_second)
+
+
+def _plan_record(replaced: Any) -> dict[str, Any]:
+    plan = replaced.plan
+    return {
+        "layer": replaced.name,
+        "kind": replaced.kind,
+        "multiplier": replaced.arithmetic.parts[0].spec,
+        "engine": plan.engine,
+        "rank": plan.rank,
+        "text": str(plan),
+    }
+
+
+def _timed_cost(m: Multiplier, library: Library, effort: Effort) -> tuple[dict[str, Any], float]:
+    from carrysave.hardware.cost import cost
+
+    start = time.perf_counter()
+    figure = cost(m, library, effort=effort)
+    points = [[float(area), float(delay), str(script)] for area, delay, script in figure.pareto]
+    return {"pareto": points, "cells": figure.cells, "source": figure.source}, time.perf_counter() - start
+
+
+def _cost_result(future: Future[tuple[dict[str, Any], float]], spec: str) -> tuple[dict[str, Any], float]:
+    try:
+        return future.result()
+    except Exception as error:
+        error.add_note(f"while synthesising {spec}; finished trials are kept")
+        raise
+
+
+def _cost_figure(spec: str, result: Mapping[str, Any]) -> CostFigure:
+    points = tuple(Point(area, delay, script) for area, delay, script in sorted(result["pareto"]))
+    return CostFigure(spec, points, result["cells"], result["source"])
+
+
+def _layers(calibration: Calibration, arithmetic: Arithmetic, rows: Iterable[Row]) -> tuple[Layer, ...]:
+    kinds = {plan.layer: plan.kind for row in rows for plan in row.plans}
+    layers = []
+    for name in calibration.layers:
+        operands = calibration.operands(name, arithmetic)
+        layers.append(
+            Layer(name, kinds.get(name, ""), int(calibration.macs[name]), histogram(operands.activation), histogram(operands.weight))
+        )
+    return tuple(layers)

@@ -1,0 +1,122 @@
+"""Results and single multipliers as tables in the terminal, readable for a newcomer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from carrysave.report import pictures, tables
+from carrysave.results import Results
+
+
+def _table(*columns: tuple[str, str], title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    for name, justify in columns:
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    return table
+
+
+def _saving(value: float | None) -> Text:
+    if value is None:
+        return Text("–", "dim")
+    return Text(f"{tables.number(value, 0)} %", "green" if value >= 0.5 else "red" if value <= -0.5 else "")
+
+
+# title, narrowest terminal that has room for the column
+_COLUMNS = (("Accuracy %", 0), ("95 % interval", 72), ("vs exact", 0), ("Area µm²", 0), ("saved", 0), ("Delay ps", 96), ("saved", 96),
+            ("Mean |error|", 112))  # fmt: skip
+
+
+def summary_table(results: Results, width: int = 120) -> Table:
+    """The main table, most accurate first under float and exact; a narrow terminal gets fewer columns."""
+    shown = [index for index, (_, least) in enumerate(_COLUMNS) if width >= least]
+    table = _table(("Arithmetic", "left"), *((_COLUMNS[index][0], "right") for index in shown))
+    rows = tables.summary(results)
+    fixed = [row for row in rows if row.kind in ("float", "exact")]
+    for row in [*fixed, *sorted((row for row in rows if row not in fixed), key=lambda row: -row.percent)]:
+        name = Text(row.name, "bold" if row.kind in ("float", "exact") else "" if row.tolerated else "dim")
+        if row.on_front:
+            name.append(" *", "cyan")
+        cells = _cells(row)
+        table.add_row(name, *(cells[index] for index in shown))
+    return table
+
+
+def _cells(row: tables.SummaryRow) -> list[Text | str]:
+    against = Text("" if row.points is None else tables.number(row.points, 2, sign=True))
+    against.append(" ≈" if row.may_be_chance and row.points else "  ", "dim")
+    return [
+        Text(tables.number(row.percent, 2), "" if row.tolerated or row.kind == "float" else "dim"),
+        Text(f"{row.low:.2f}–{row.high:.2f}", "dim"),
+        against,
+        tables.number(row.area_um2, 1),
+        _saving(row.area_saving),
+        tables.number(row.delay_ps, 0),
+        _saving(row.delay_saving),
+        tables.number(row.mean_absolute_error, 1),
+    ]
+
+
+def print_results(results: Results, console: Console) -> None:
+    """Table, legend, conclusion."""
+    console.print()
+    console.print(Text(results.title, "bold"))
+    console.print(Text(f"{results.network} on {results.data}", "dim"))
+    console.print(summary_table(results, console.width))
+    console.print(
+        Text(
+            "* no other row is better in both area and accuracy   ≈ these images cannot tell the difference from chance\n"
+            "Area: smallest mapping; delay: fastest mapping of one multiplier. Grey: loses more than "
+            f"{tables.TOLERANCE:g} points.",
+            "dim",
+        )
+    )
+    console.print()
+    console.print(Panel(Group(Text(tables.conclusion(results), "bold"), Text(tables.overview(results))), box=box.ROUNDED, expand=False))
+
+
+def map_text(errors: Any, side: int = 64) -> Text:
+    """An error map as half blocks, two rows of the picture in each line; `side` is a power of two."""
+    picture = pictures.error_steps(pictures.shrink(errors, side)).T[::-1]
+    colours = [f"rgb({r},{g},{b})" for r, g, b in pictures.palette()]
+    text = Text()
+    for line in range(0, len(picture) - 1, 2):
+        for upper, lower in zip(picture[line], picture[line + 1], strict=True):
+            text.append("▀", f"{colours[upper]} on {colours[lower]}")
+        text.append("\n")
+    return text
+
+
+def legend_text() -> Text:
+    text = Text("too small ", "dim")
+    for colour, _ in pictures.legend()[::2]:
+        text.append("  ", f"on {colour}")
+    return text.append(" too large; one step per doubling of the error", "dim")
+
+
+def print_multiplier(record: dict[str, Any], errors: Any, console: Console) -> None:
+    """What `carrysave show` prints; `record` is what its --json prints, `errors` the error map or None."""
+    console.print()
+    console.print(Text(record["spec"], "bold"), Text(record["description"], "dim"))
+    console.print(Text(f"{record['operands']}\n", "dim"))
+    figures = _table(("Errors", "left"), ("", "right"))
+    for title, value in record["error_lines"]:
+        figures.add_row(title, value)
+    costs = _table(("Mapping", "left"), ("Area µm²", "right"), ("Delay ps", "right"))
+    for point in record["cost"]["pareto"] if record["cost"] else []:
+        costs.add_row(point["script"], tables.number(point["area_um2"], 2), tables.number(point["delay_ps"], 1))
+    side = Table.grid(padding=(0, 4))
+    side.add_row(figures, costs) if record["cost"] else side.add_row(figures)
+    console.print(side)
+    if record["cost"]:
+        console.print(Text(record["cost"]["source"], "dim"))
+    console.print(Text.assemble(("Emulation  ", "bold"), record["plan"]["text"]))
+    if errors is not None and errors.any() and console.is_terminal:
+        console.print(Text("\nError map  activation to the right, weight upwards", "bold"))
+        console.print(map_text(errors), end="")
+        console.print(legend_text())

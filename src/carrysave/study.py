@@ -1,0 +1,319 @@
+"""A study file: the question, as data. Every error in it is reported at once, each with its line.
+
+```toml
+title = "Which multiplier does a small LeNet tolerate?"
+network = "lenet"               # or "my_net.py:model", a Python file beside the study (it is executed)
+data = "digits"                 # or "my_data.py:test"
+multipliers = ["exact", "kulkarni", "drum:k=6"]
+seed = 0
+
+[calibration]
+samples = 512
+ranges = "minmax"
+
+[costs]
+effort = "quick"
+
+[[recipes]]                     # as many as wanted, beside the plain multipliers
+name = "first layer exact"
+rules = [{layers = "conv1", multiplier = "exact"}, {layers = "*", multiplier = "drum:k=6"}]
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from carrysave.toml_lines import line_of, toml_lines
+
+DATA_SETS = ("digits", "mnist", "fashion_mnist")
+NETWORKS = ("lenet",)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a study file: its line (from 1), the key's path as text, what to do."""
+
+    line: int
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.where}: {self.message}" if self.where else f"line {self.line}: {self.message}"
+
+
+class StudyError(ValueError):
+    """All problems of one study file."""
+
+    def __init__(self, path: Path, problems: Iterable[Problem]):
+        self.path = path
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        count = len(self.problems)
+        head = f"{path}: {count} error{'s' if count > 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'lenet'?`, or the list of what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+def _multiplier(spec: str) -> str:
+    from carrysave.multipliers import MULTIPLIERS
+
+    MULTIPLIERS.parse(spec)
+    return spec
+
+
+def _format(spec: str) -> str:
+    from carrysave.formats import FORMATS
+
+    FORMATS.parse(spec)
+    return spec
+
+
+def _ranges(spec: str) -> str:
+    from carrysave.ranges import RANGES
+
+    RANGES.parse(spec)
+    return spec
+
+
+def is_file_name(text: str) -> bool:
+    """`my_net.py:model` names an object in a Python file; anything else is a name of carrysave's own."""
+    return re.search(r"\.py(:|$)", text) is not None
+
+
+def _known(kind: str, names: tuple[str, ...], example: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if is_file_name(text):
+            if not re.fullmatch(r".+\.py:[A-Za-z_]\w*", text):
+                raise ValueError(f"'{text}' names a file without saying which object in it; write {example}")
+        elif text not in names:
+            raise ValueError(f"unknown {kind} '{text}'; {nearest(text, names)} (or your own: {example})")
+        return text
+
+    return check
+
+
+MultiplierSpec = Annotated[str, AfterValidator(_multiplier)]
+FormatSpec = Annotated[str, AfterValidator(_format)]
+NetworkName = Annotated[str, AfterValidator(_known("network", NETWORKS, "my_net.py:model"))]
+DataName = Annotated[str, AfterValidator(_known("data set", DATA_SETS, "my_data.py:test"))]
+RangesSpec = Annotated[str, AfterValidator(_ranges)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Formats(_Table):
+    """Number formats of all layers that a recipe does not treat otherwise.
+
+    By default each multiplier's usual ones: unsigned affine as wide as its operands, fixed point if it is signed.
+    """
+
+    activation: FormatSpec | None = None
+    weight: FormatSpec | None = None
+    weight_scales: Literal["tensor", "channel"] = "tensor"
+
+
+class CalibrationTable(_Table):
+    """Where ranges and histograms come from: `data` (default: the training half of the study's data), `samples` of it."""
+
+    samples: int = Field(512, ge=1)
+    data: DataName | None = None
+    ranges: RangesSpec = "minmax"
+
+
+class Costs(_Table):
+    """Standard cells to synthesise with (Liberty files; empty: the compact library) and how hard to try."""
+
+    liberty: list[str] = []
+    effort: Literal["quick", "normal"] = "normal"
+
+
+class RuleTable(_Table):
+    """What layers whose name or class matches `layers` compute with; `float = true` leaves them as they are."""
+
+    layers: str
+    multiplier: MultiplierSpec | None = None
+    activation: FormatSpec | None = None
+    weight: FormatSpec | None = None
+    ranges: RangesSpec | None = None
+    float: bool = False
+
+
+class RecipeTable(_Table):
+    """A named recipe: rules in order, the first match wins."""
+
+    name: str = Field(min_length=1)
+    rules: list[RuleTable] = Field(min_length=1)
+
+
+class Study(_Table):
+    """A checked study file. `folder` is where relative paths in it start."""
+
+    network: NetworkName
+    data: DataName
+    title: str = ""
+    multipliers: list[MultiplierSpec] = []
+    recipes: list[RecipeTable] = []
+    formats: Formats = Formats()
+    calibration: CalibrationTable = CalibrationTable()
+    costs: Costs = Costs()
+    test_images: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    folder: str = Field(".", exclude=True)
+
+    def beside(self, name: str) -> Path:
+        """A path named in the file, relative to the file's own folder."""
+        return Path(self.folder) / name
+
+
+_HINTS = {
+    "network": 'a study says which network: network = "lenet" or network = "my_net.py:model"',
+    "data": 'a study says on which data: data = "digits" or data = "my_data.py:test"',
+    "layers": 'a rule says for which layers: layers = "conv1" or layers = "*"',
+    "name": 'a recipe needs a name: name = "first layer exact"',
+    "rules": 'a recipe needs rules = [{layers = "*", multiplier = "drum:k=6"}]',
+}
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _fields_at(path: tuple[Any, ...]) -> list[str]:
+    """The keys that the table at `path` may have."""
+    model: Any = Study
+    for part in path:
+        if isinstance(part, str):
+            model = model.model_fields[part].annotation
+            if get_origin(model) is list:
+                model = get_args(model)[0]
+    return [name for name in model.model_fields if name != "folder"]
+
+
+def _friendly(error: Any) -> str:
+    kind, path, given = error["type"], error["loc"], error["input"]
+    if kind == "missing":
+        return f"missing; {_HINTS.get(str(path[-1]), 'it must be given')}"
+    if kind == "extra_forbidden":
+        return f"unknown key; {nearest(str(path[-1]), _fields_at(path[:-1]))}"
+    if kind == "literal_error":
+        field = error["ctx"]["expected"].replace("' or '", "', '").strip("'").split("', '")
+        return f"unknown value {given!r}; {nearest(str(given), field)} (known: {', '.join(field)})"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    message = error["msg"]
+    return f"{message[0].lower()}{message[1:]}, got {given!r}"
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [table if isinstance(table, dict) else {} for table in value] if isinstance(value, list) else []
+
+
+def _consistency(values: dict[str, Any], folder: Path) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """What no single key can show: files that are not there, names given twice, rules that say nothing.
+
+    Reads the unchecked document, so that these are reported together with everything that pydantic finds.
+    """
+    specs = values.get("multipliers") if isinstance(values.get("multipliers"), list) else []
+    recipes = _tables(values.get("recipes"))
+    if not values.get("multipliers") and not values.get("recipes"):
+        yield (), 'nothing to compare; give multipliers = ["kulkarni", "drum:k=6"] or [[recipes]]'
+    for index, spec in enumerate(specs):
+        if spec in specs[:index]:
+            yield ("multipliers", index), f"'{spec}' is listed twice"
+    for index, recipe in enumerate(recipes):
+        name = recipe.get("name")
+        if name is not None and name in [*specs, "float", "exact", *(other.get("name") for other in recipes[:index])]:
+            yield ("recipes", index, "name"), f"the name '{name}' is taken; choose another"
+        for number, rule in enumerate(_tables(recipe.get("rules"))):
+            given = [key for key in ("multiplier", "activation", "weight", "ranges") if key in rule]
+            if rule.get("float") is True and given:
+                yield ("recipes", index, "rules", number), f"float = true leaves no room for {', '.join(given)}"
+    yield from _missing_files(values, folder)
+
+
+def _missing_files(values: dict[str, Any], folder: Path) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    def section(key: str) -> dict[str, Any]:
+        return values[key] if isinstance(values.get(key), dict) else {}
+
+    named = [(("network",), values.get("network")), (("data",), values.get("data"))]
+    named.append((("calibration", "data"), section("calibration").get("data")))
+    for path, name in named:
+        if isinstance(name, str) and is_file_name(name) and not (folder / name.rsplit(":", 1)[0]).is_file():
+            yield path, f"no file {folder / name.rsplit(':', 1)[0]}"
+    liberty = section("costs").get("liberty")
+    for index, name in enumerate(liberty if isinstance(liberty, list) else []):
+        if isinstance(name, str) and not (folder / name).is_file():
+            yield ("costs", "liberty", index), f"no file {folder / name}"
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises StudyError with all its problems, OSError if it cannot be read.
+    """
+    path = Path(path)
+    raw = path.read_bytes()
+    try:
+        text = raw.decode().replace("\r\n", "\n")
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise StudyError(path, [Problem(line, "", "not UTF-8 text")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(path, [_syntax(str(error), text)]) from None
+    found = list(_consistency(values, path.parent))
+    study = None
+    try:
+        study = Study.model_validate({**values, "folder": str(path.parent)})
+    except ValidationError as error:
+        found += [(e["loc"], _friendly(e)) for e in error.errors(include_url=False)]
+    if found or study is None:
+        lines = toml_lines(text)
+        raise StudyError(path, [Problem(line_of(lines, at), _dotted(at), message) for at, message in found])
+    return study
+
+
+def study_of_network(network: str, options: dict[str, Any]) -> Study:
+    """A study from the command line: `options` are data, multiplier, calibration_data, effort and seed as given.
+
+    Raises ValueError with everything that is wrong.
+    """
+    values: dict[str, Any] = {"network": network, "data": options["data"], "multipliers": options["multiplier"]}
+    values["calibration"] = {"data": options["calibration_data"]} if "calibration_data" in options else {}
+    values["costs"] = {"effort": options["effort"]} if "effort" in options else {}
+    values["seed"] = options.get("seed", 0)
+    found = list(_consistency(values, Path(".")))
+    try:
+        study = Study.model_validate(values)
+    except ValidationError as error:
+        found += [(e["loc"], _friendly(e)) for e in error.errors(include_url=False)]
+        study = None
+    if found or study is None:
+        raise ValueError("; ".join(message for _, message in found))
+    return study
+
+
+def _syntax(message: str, text: str) -> Problem:
+    place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", message)
+    line = int(place[1]) if place and place[1] else max(1, len(text.splitlines()))
+    words = re.sub(r"\s*\(at .*\)$", "", message)
+    return Problem(line, "", f"not valid TOML: {words[0].lower()}{words[1:]}")

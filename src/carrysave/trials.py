@@ -1,0 +1,137 @@
+"""What determines a trial, as hashes, and how one is run: looked up in the store, else computed and kept there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from carrysave import __version__
+from carrysave.data import Batches, Dataset
+from carrysave.multipliers import Multiplier
+from carrysave.results import Ran
+from carrysave.store import Store, Stored, trial_key
+from carrysave.tables import multiply, operand_values, table
+
+TABLE_BITS = 20  # both operands together: up to here a multiplier is known by all its products, above by a sample
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress of one stage: `done` of `total`; `name` is what was finished last ("" at the start)."""
+
+    stage: str
+    name: str
+    done: int
+    total: int
+    seconds: float = 0.0
+    kept: bool = False
+
+
+Progress = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Progress of which nothing is shown."""
+
+
+def model_hash(model: nn.Module) -> str:
+    """SHA-256 over the structure as printed, and every parameter and buffer by name, type, shape and content."""
+    digest = hashlib.sha256(repr(model).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+        digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def data_hash(data: Batches) -> str:
+    """SHA-256 over all images and labels in their order."""
+    if isinstance(data, Dataset):
+        return data.content_hash
+    digest = hashlib.sha256()
+    for images, labels in data:
+        digest.update(f"{images.dtype} {tuple(images.shape)}".encode())
+        digest.update(images.contiguous().numpy().tobytes())
+        digest.update(labels.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def multiplier_hash(m: Multiplier) -> str:
+    """SHA-256 over what `m` computes: its whole table, or 65,536 seeded products of a wide one."""
+    digest = hashlib.sha256(f"{m.a_bits} {m.b_bits} {m.product_bits} {m.signed}".encode())
+    if m.a_bits + m.b_bits <= TABLE_BITS:
+        products = table(m)
+    else:
+        random = np.random.default_rng(0)
+        x, y = (operands(random.integers(0, 1 << bits, 1 << 16), bits, m.signed) for bits in (m.a_bits, m.b_bits))
+        products = multiply(m, x, y)
+    digest.update(np.ascontiguousarray(products).astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def operands(patterns: np.ndarray, bits: int, signed: bool) -> np.ndarray:
+    """Bit patterns -> operand values."""
+    if bits <= 12:
+        return operand_values(bits, signed)[patterns]
+    return np.where(signed & (patterns >= 1 << (bits - 1)), patterns - (1 << bits), patterns)
+
+
+@cache
+def machine() -> str:
+    """The processor, torch and its threads, in one line."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text(errors="replace").splitlines() if "model name" in line]
+        name = names[0] if names else name
+    return f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
+
+
+@dataclass
+class Runner:
+    """Runs trials against a store, and lists what ran."""
+
+    store: Store
+    progress: Progress = silent
+    ran: list[Ran] = field(default_factory=list)
+
+    def kept(self, kind: str, inputs: Mapping[str, Any]) -> Stored | None:
+        """A trial's record from the store; None where it has still to be run."""
+        return self.store.get(trial_key(kind, self._whole(inputs)))
+
+    def run(self, kind: str, name: str, inputs: Mapping[str, Any], compute: Callable[[], tuple[dict[str, Any], bytes]]) -> Stored:
+        """The record of a trial: (result, payload) of `compute`, called only where the store has none."""
+        found = self.kept(kind, inputs)
+        if found is not None:
+            return self.note(found, name, kept=True)
+        start = time.perf_counter()
+        result, payload = compute()
+        return self.keep(kind, name, inputs, result, payload, time.perf_counter() - start)
+
+    def keep(
+        self, kind: str, name: str, inputs: Mapping[str, Any], result: Mapping[str, Any], payload: bytes, seconds: float
+    ) -> Stored:
+        """Write a finished trial."""
+        stored = self.store.put(
+            kind, name, self._whole(inputs), result, payload=payload, seconds=seconds, machine=machine()
+        )
+        return self.note(stored, name, kept=False)
+
+    def note(self, stored: Stored, name: str, *, kept: bool) -> Stored:
+        self.ran.append(Ran(stored.kind, name, stored.seconds, stored.machine, stored.made, kept))
+        return stored
+
+    def _whole(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"carrysave": __version__, **inputs}
