@@ -61,7 +61,11 @@ class _Group(TyperGroup):
 
 def _is_for_the_user(error: Exception) -> bool:
     """Wrong input, files, missing tools and failing ones; anything else is a defect and keeps its traceback."""
-    return isinstance(error, (ValueError, OSError)) or type(error).__name__ in ("SynthesisError", "TrainingError", "MismatchError")
+    return isinstance(error, (ValueError, OSError)) or type(error).__name__ in (
+        "SynthesisError",
+        "TrainingError",
+        "MismatchError",
+    )
 
 
 def _message(error: Exception) -> str:
@@ -83,15 +87,22 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 Liberty = Annotated[
     list[Path] | None,
-    typer.Option("--liberty", help="Standard cells to synthesise with: Liberty files (.gz too). Default: a compact ASAP7."),
+    typer.Option(
+        "--liberty", help="Standard cells to synthesise with: Liberty files (.gz too). Default: a compact ASAP7."
+    ),
 ]
-Spec = Annotated[str, typer.Argument(help="A multiplier, such as drum:k=6; `carrysave list` names them.", metavar="SPEC")]
+Spec = Annotated[
+    str, typer.Argument(help="A multiplier, such as drum:k=6; `carrysave list` names them.", metavar="SPEC")
+]
 
 
 def _version(value: bool) -> None:
     if value:
         native = "yes" if importlib.util.find_spec("carrysave._native") else "no (slower, same results)"
-        print(f"carrysave {__version__}\nnative module: {native}\ntorch: {_installed('torch')}\nyosys: {_installed('pyosys')}")
+        print(
+            f"carrysave {__version__}\nnative module: {native}\n"
+            f"torch: {_installed('torch')}\nyosys: {_installed('pyosys')}"
+        )
         raise typer.Exit()
 
 
@@ -114,23 +125,44 @@ def _main(
 
 @app.command(cls=_ManyValues)
 def explore(
-    what: Annotated[str, typer.Argument(help="A study (STUDY.toml), or a network: lenet, my_net.py:model (executed).", metavar="STUDY|NETWORK")],
-    data: Annotated[str | None, typer.Option(help="For a network: digits, mnist, fashion_mnist, or my_data.py:test (executed).")] = None,
-    calibration_data: Annotated[str | None, typer.Option(help="Data for ranges. Default: the data's training half.")] = None,
-    multiplier: Annotated[list[str] | None, typer.Option(help="Several may follow: --multiplier exact kulkarni drum:k=6")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A study (STUDY.toml), or a network: lenet, my_net.py:model (executed).", metavar="STUDY|NETWORK"
+        ),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="For a network: digits, mnist, fashion_mnist, or my_data.py:test (executed).")
+    ] = None,
+    calibration_data: Annotated[
+        str | None, typer.Option(help="Data for ranges. Default: the data's training half.")
+    ] = None,
+    multiplier: Annotated[
+        list[str] | None, typer.Option(help="Several may follow: --multiplier exact kulkarni drum:k=6")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report to this .html file.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Write the figures as PNG and SVG into this folder.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
     liberty: Liberty = None,
-    store: Annotated[Path | None, typer.Option(help="File that keeps finished trials. Default: in the cache folder.")] = None,
-    effort: Annotated[str | None, typer.Option(help="Synthesis for a network on the command line: quick or normal.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="File that keeps finished trials. Default: in the cache folder.")
+    ] = None,
+    effort: Annotated[
+        str | None, typer.Option(help="Synthesis for a network on the command line: quick or normal.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed for a network on the command line.")] = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy, area and delay of a network with each multiplier; what was computed before is kept."""
     from carrysave.report.progress import shown
 
-    options = {"--data": data, "--calibration-data": calibration_data, "--multiplier": multiplier, "--effort": effort, "--seed": seed}
+    options = {
+        "--data": data,
+        "--calibration-data": calibration_data,
+        "--multiplier": multiplier,
+        "--effort": effort,
+        "--seed": seed,
+    }
     study = _study(what, options)
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--report {report}: the report is an HTML file; give it a name ending in .html")
@@ -158,7 +190,9 @@ def _study(what: str, options: dict[str, Any]) -> Any:
     given = {name: value for name, value in options.items() if value is not None}
     if what.endswith(".toml"):
         if given:
-            raise ValueError(f"{', '.join(given)}: the study file {what} says this; edit it, or name a network instead of a study")
+            raise ValueError(
+                f"{', '.join(given)}: the study file {what} says this; edit it, or name a network instead of a study"
+            )
         return load_study(what)
     if options["--data"] is None or not options["--multiplier"]:
         raise ValueError(
@@ -183,7 +217,7 @@ def _check_writable(path: Path) -> None:
 
 def _say_stopped(place: Path, new: int, total: int) -> None:
     print(
-        f"carrysave: stopped. {new} finished trial{'' if new == 1 else 's'} of this run are kept in {place} ({total} in all); "
+        f"carrysave: stopped. Finished trials of this run: {new}, kept in {place} ({total} there in all); "
         "the same command goes on from there.",
         file=sys.stderr,
     )
@@ -248,7 +282,9 @@ def show(
 @app.command()
 def verilog(
     spec: Spec,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write. Default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write. Default: standard output.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the module.")] = None,
 ) -> None:
     """The multiplier as a Verilog module."""
@@ -285,12 +321,17 @@ def table(
     _check_writable(output)
     m = multiplier(spec)
     if max(m.a_bits, m.b_bits) > 12:
-        raise ValueError(f"{m.spec}: a table of {m.a_bits} x {m.b_bits} bits is too large; tables go to 12 bits an operand")
+        raise ValueError(
+            f"{m.spec}: a table of {m.a_bits} x {m.b_bits} bits is too large; tables go to 12 bits an operand"
+        )
     products = products_of(m)
     buffer = io.BytesIO()
     np.save(buffer, products.astype(np.int32), allow_pickle=False)
     write_atomically(output, buffer.getvalue())
-    print(f"{output}: {products.shape[0]} x {products.shape[1]} products, {products.min()} to {products.max()}", file=sys.stderr)
+    print(
+        f"{output}: {products.shape[0]} x {products.shape[1]} products, {products.min()} to {products.max()}",
+        file=sys.stderr,
+    )
 
 
 @app.command("list")
@@ -308,7 +349,9 @@ def list_(as_json: Json = False) -> None:
 
     grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
     for entry in entries:
-        grid.add_row(Text(entry["name"], "bold"), Text(entry["description"]), Text(", ".join(entry["parameters"]), "dim"))
+        grid.add_row(
+            Text(entry["name"], "bold"), Text(entry["description"]), Text(", ".join(entry["parameters"]), "dim")
+        )
     _console(Console).print(grid)
 
 

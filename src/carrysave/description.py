@@ -45,6 +45,7 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
     from carrysave.hardware.cells import compact_library
     from carrysave.hardware.cost import cost
     from carrysave.hardware.liberty import read_liberty
+    from carrysave.report.pictures import by_value
 
     if effort not in ("quick", "normal"):
         raise ValueError(f"--effort {effort}: it is quick or normal")
@@ -57,7 +58,7 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
     record = {
         "spec": m.spec,
         "description": first_sentence(type(m)),
-        "operands": f"{m.a_bits} x {m.b_bits} bits, {'signed' if m.signed else 'unsigned'}, {m.product_bits}-bit product",
+        "operands": f"{m.a_bits} x {m.b_bits} bits, {'signed' if m.signed else 'unsigned'}",
         "errors": errors,
         "error_lines": _error_lines(errors),
         "plan": {"engine": planned.engine, "rank": planned.rank, "text": str(planned)},
@@ -69,7 +70,8 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
             "pareto": [{"area_um2": a, "delay_ps": d, "script": str(s)} for a, d, s in price.pareto],
         },
     }
-    return record, error_map(m) if max(m.a_bits, m.b_bits) <= 12 else None
+    drawable = max(m.a_bits, m.b_bits) <= 12
+    return record, by_value(error_map(m), m.signed) if drawable else None
 
 
 def _error_lines(errors: dict[str, Any]) -> list[tuple[str, str]]:

@@ -8,88 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import nn
 
-from carrysave import __version__
+from carrysave import __version__, records
 from carrysave.calibration import Calibration, calibrate
 from carrysave.data import Batches, Dataset
 from carrysave.emulation import emulate
 from carrysave.errors import measure
-from carrysave.evaluation import Accuracy, compare, evaluate
+from carrysave.evaluation import evaluate
 from carrysave.loading import Loaded, load
-from carrysave.multipliers import MULTIPLIERS, Multiplier
+from carrysave.multipliers import Multiplier
 from carrysave.paths import cache_dir
-from carrysave.recipes import Arithmetic, Recipe, Rule
+from carrysave.questions import Candidate, Effort, Question, candidates_of, study_recipe
+from carrysave.recipes import Recipe
 from carrysave.results import (
-    AccuracyFigure,
     CostFigure,
-    Kind,
-    Layer,
     LayerPlan,
-    Paired,
-    Point,
     Results,
     Row,
-    histogram,
 )
 from carrysave.store import Store, Stored
-from carrysave.study import Formats, Study
+from carrysave.study import Study
 from carrysave.trials import Event, Progress, Runner, data_hash, model_hash, multiplier_hash, silent
 
 if TYPE_CHECKING:
     from carrysave.hardware.library import Library
-
-Effort = Literal["quick", "normal"]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One row to be: a recipe under a name; float has none."""
-
-    name: str
-    kind: Kind
-    recipe: Recipe | None
-
-    @property
-    def arithmetics(self) -> tuple[Arithmetic, ...]:
-        rules = self.recipe.rules if self.recipe else ()
-        return tuple(rule.arithmetic for rule in rules if rule.arithmetic is not None)
-
-    @property
-    def multipliers(self) -> tuple[Multiplier, ...]:
-        """The distinct multipliers, in the rules' order."""
-        return tuple(dict.fromkeys(arithmetic.parts[0] for arithmetic in self.arithmetics))
-
-
-@dataclass(frozen=True)
-class Question:
-    """Everything that an exploration needs to start."""
-
-    title: str
-    network: str
-    model: nn.Module
-    data: str
-    test: Batches
-    calibration: Calibration | Batches
-    candidates: tuple[Candidate, ...]
-    library: Library
-    effort: Effort = "normal"
-    samples: int = 512
-    seed: int = 0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def multipliers(self) -> dict[str, Multiplier]:
-        return {m.spec: m for candidate in self.candidates for m in candidate.multipliers}
 
 
 def default_store() -> Path:
@@ -116,7 +66,8 @@ def explore(
 
     Args:
         network: a model, or "lenet", trained on the data set that `data` then names.
-        calibration: of `calibrate`; or data to calibrate on (`samples` of them); None with named data: their training half.
+        calibration: of `calibrate`, or data to calibrate on (`samples` of them); None with a named network: the data's
+            training half.
         multipliers: spec strings or objects; each gets its usual formats (`Arithmetic.natural`).
         data: test images with labels, or the name of a data set.
         recipes: further rows by name.
@@ -156,7 +107,7 @@ def run_study(
 ) -> Results:
     """Run a checked study file; `liberty` takes the place of the file's own libraries. Raises as `explore` does."""
     files = [study.beside(name) for name in (study.network, study.data, study.calibration.data or "") if ".py:" in name]
-    recipes = {table.name: _recipe(study, table.rules) for table in study.recipes}
+    recipes = {table.name: study_recipe(study, table.rules) for table in study.recipes}
     candidates = candidates_of(study.multipliers, recipes, study.formats, study.calibration.ranges)
     paths = list(liberty) or [study.beside(name) for name in study.costs.liberty]
     library = _read_library(paths)
@@ -190,46 +141,17 @@ def run_study(
     return answer(question, store, progress)
 
 
-def candidates_of(
-    multipliers: Iterable[str | Multiplier],
-    recipes: Mapping[str, Recipe],
-    formats: Formats | None = None,
-    ranges: str = "minmax",
-) -> tuple[Candidate, ...]:
-    """Float, exact, and one candidate per further multiplier and recipe; the first exact one listed is the baseline."""
-    chosen = list(dict.fromkeys(MULTIPLIERS.parse(spec) for spec in multipliers))
-    exact = next((m for m in chosen if m.name == "exact"), MULTIPLIERS.parse("exact"))
-    ordered = [exact, *(m for m in chosen if m != exact)]
-    rows = [Candidate("float", "float", None)]
-    for m in ordered:
-        recipe = Recipe([Rule("*", arithmetic_for(m, formats or Formats(), ranges))])
-        rows.append(Candidate(m.spec, "exact" if m is exact else "multiplier", recipe))
-    return (*rows, *(Candidate(name, "recipe", recipe) for name, recipe in recipes.items()))
-
-
-def arithmetic_for(m: Multiplier | str, formats: Formats, ranges: str = "minmax") -> Arithmetic:
-    """A multiplier with the given formats, or its usual ones where none are given."""
-    _, activation, weight = Arithmetic.natural(m).parts
-    return Arithmetic(formats.activation or activation, formats.weight or weight, m, ranges, formats.weight_scales)
-
-
-def _recipe(study: Study, rules: Iterable[Any]) -> Recipe:
-    made = []
-    for rule in rules:
-        own = {key: getattr(rule, key) or getattr(study.formats, key) for key in ("activation", "weight")}
-        formats = Formats(**own, weight_scales=study.formats.weight_scales)
-        ranges = rule.ranges or study.calibration.ranges
-        made.append(Rule(rule.layers, None if rule.float else arithmetic_for(rule.multiplier or "exact", formats, ranges)))
-    return Recipe(made)
-
-
 def _loaded(network: nn.Module | str, calibration: Any, data: Batches | str, seed: int) -> Loaded:
     if isinstance(network, str) and isinstance(data, str):
         return load(network, data, seed=seed)
     if isinstance(network, str):
-        raise ValueError(f"explore: network={network!r} is trained on a named data set; give data='mnist' or your own model")
+        raise ValueError(
+            f"explore: network={network!r} is trained on a named data set; give data='mnist' or your own model"
+        )
     if calibration is None:
-        raise ValueError("explore: calibration is needed with a model of your own: cs.calibrate(model, train), or training data")
+        raise ValueError(
+            "explore: calibration is needed with a model of your own: cs.calibrate(model, train), or training data"
+        )
     if isinstance(data, str):
         from carrysave.data import load as load_data
 
@@ -284,7 +206,7 @@ class _Run:
     def _calibrate(self) -> tuple[Calibration, str]:
         given = self.question.calibration
         if isinstance(given, Calibration):
-            return given, hashlib.sha256(_to_bytes(given)).hexdigest()
+            return given, hashlib.sha256(records.calibration_to_bytes(given)).hexdigest()
         self.runner.progress(Event("calibration", "", 0, 1))
         q = self.question
         inputs = {"weights": self.weights, "data": data_hash(given), "samples": q.samples, "seed": q.seed}
@@ -292,11 +214,13 @@ class _Run:
 
         def compute() -> tuple[dict[str, Any], bytes]:
             made.append(calibrate(q.model, given, samples=q.samples, seed=q.seed))
-            return {}, _to_bytes(made[0])
+            return {}, records.calibration_to_bytes(made[0])
 
         stored = self.runner.run("calibration", q.network, inputs, compute)
         self.runner.progress(Event("calibration", q.network, 1, 1, stored.seconds, not made))
-        return made[0] if made else _from_bytes(stored.payload), hashlib.sha256(stored.payload).hexdigest()
+        return made[0] if made else records.calibration_from_bytes(stored.payload), hashlib.sha256(
+            stored.payload
+        ).hexdigest()
 
     def accuracies(self) -> dict[str, Stored]:
         candidates = self.question.candidates
@@ -312,15 +236,15 @@ class _Run:
     def _accuracy(self, candidate: Candidate) -> Stored:
         inputs: dict[str, Any] = {"weights": self.weights, "data": self.test}
         if candidate.recipe is not None:
-            inputs |= {"calibration": self.calibration_key, "recipe": _recipe_inputs(candidate.recipe)}
+            inputs |= {"calibration": self.calibration_key, "recipe": records.recipe_inputs(candidate.recipe)}
 
         def compute() -> tuple[dict[str, Any], bytes]:
             q = self.question
             if candidate.recipe is None:
-                return _accuracy_result(evaluate(q.model, q.test), [], [])
+                return records.accuracy_result(evaluate(q.model, q.test), [], [])
             net: Any = emulate(q.model, self.calibration, candidate.recipe)
-            plans = [_plan_record(replaced) for replaced in net.replaced]
-            return _accuracy_result(evaluate(net, q.test), plans, [[left.name, left.why] for left in net.left])
+            plans = [records.plan_record(replaced) for replaced in net.replaced]
+            return records.accuracy_result(evaluate(net, q.test), plans, [[left.name, left.why] for left in net.left])
 
         return self.runner.run("accuracy", candidate.name, inputs, compute)
 
@@ -351,7 +275,7 @@ class _Run:
         inputs = {
             "multiplier": multiplier_hash(m),
             "calibration": self.calibration_key,
-            "arithmetic": _arithmetic_inputs(arithmetic),
+            "arithmetic": records.arithmetic_inputs(arithmetic),
         }
 
         def compute() -> tuple[dict[str, Any], bytes]:
@@ -376,15 +300,17 @@ class _Run:
             runner.progress(Event("cost", spec, len(found), len(multipliers), stored.seconds, True))
         pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
         try:
-            futures = {pool.submit(_timed_cost, m, self.question.library, self.question.effort): m for m in missing}
+            futures = {
+                pool.submit(records.timed_cost, m, self.question.library, self.question.effort): m for m in missing
+            }
             for future in as_completed(futures):
                 spec = futures[future].spec
-                result, seconds = _cost_result(future, spec)
+                result, seconds = records.cost_result(future, spec)
                 found[spec] = runner.keep("cost", spec, inputs[spec], result, b"", seconds)
                 runner.progress(Event("cost", spec, len(found), len(multipliers), seconds))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        return {spec: _cost_figure(spec, found[spec].result) for spec in multipliers}
+        return {spec: records.cost_figure(spec, found[spec].result) for spec in multipliers}
 
     def _cost_inputs(self, m: Multiplier) -> dict[str, Any]:
         from carrysave.hardware.rtl import rtlil
@@ -409,8 +335,8 @@ class _Run:
                     name=candidate.name,
                     kind=candidate.kind,
                     multipliers=tuple(m.spec for m in candidate.multipliers),
-                    accuracy=_accuracy_figure(stored),
-                    against_exact=None if candidate.kind == "exact" else _paired(stored, baseline),
+                    accuracy=records.accuracy_figure(stored),
+                    against_exact=None if candidate.kind == "exact" else records.paired(stored, baseline),
                     cost=costs[spec] if spec else None,
                     uniform=uniform.get(spec) if spec else None,
                     own=own.get(candidate.name),
@@ -425,11 +351,13 @@ class _Run:
         q = self.question
         total = rows[0].accuracy.total
         costs = next(row.cost for row in rows if row.kind == "exact")
+        hashes = f"images sha256 {self.test[:12]}, network {q.network} sha256 {self.weights[:12]}"
+        given = isinstance(q.calibration, Calibration)
         sources = [
-            ("accuracy", f"{q.data}, {total:,} test images sha256 {self.test[:12]}, network {q.network} sha256 {self.weights[:12]}"),
+            ("accuracy", f"{q.data}, {total:,} test images; {hashes}"),
             ("area and delay", f"{costs.source if costs else ''}; effort {q.effort}; one multiplier, its cells alone"),
-            ("errors", "all operand pairs to 12 bits an operand, a seeded sample above; “here”: operands of all layers by products"),
-            ("calibration", f"{q.samples} samples, seed {q.seed}" if not isinstance(q.calibration, Calibration) else "given"),
+            ("errors", "every operand pair to 12 bits an operand, a seeded sample above; “here”: all layers' operands"),
+            ("calibration", "given" if given else f"{q.samples} samples, seed {q.seed}"),
             *(("note", note) for note in q.notes),
             ("program", f"carrysave {__version__}"),
         ]
@@ -439,105 +367,9 @@ class _Run:
             network=q.network,
             data=f"{q.data} ({total:,} test images)",
             rows=rows,
-            layers=_layers(self.calibration, exact.arithmetics[0], rows),
+            layers=records.layer_rows(self.calibration, exact.arithmetics[0], rows),
             ran=tuple(self.runner.ran),
             sources=tuple(sources),
             multipliers=q.multipliers,
             seconds=seconds,
         )
-
-
-def _to_bytes(calibration: Calibration) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "calibration.npz"
-        calibration.save(path)
-        return path.read_bytes()
-
-
-def _from_bytes(payload: bytes) -> Calibration:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "calibration.npz"
-        path.write_bytes(payload)
-        return Calibration.load(path)
-
-
-def _arithmetic_inputs(arithmetic: Arithmetic) -> dict[str, Any]:
-    m, activation, weight = arithmetic.parts
-    return {
-        "activation": activation.spec,
-        "weight": weight.spec,
-        "multiplier": multiplier_hash(m),
-        "ranges": str(arithmetic.ranges),
-        "weight_scales": arithmetic.weight_scales,
-    }
-
-
-def _recipe_inputs(recipe: Recipe) -> list[Any]:
-    return [[rule.pattern, rule.arithmetic and _arithmetic_inputs(rule.arithmetic)] for rule in recipe.rules]
-
-
-def _accuracy_result(accuracy: Accuracy, plans: list[Any], left: list[Any]) -> tuple[dict[str, Any], bytes]:
-    low, high = accuracy.interval
-    assert accuracy.predictions is not None and accuracy.labels is not None  # `evaluate` always gives them
-    answers = np.stack([accuracy.predictions, accuracy.labels]).astype("<i4")
-    result = {"correct": accuracy.correct, "total": accuracy.total, "low": low, "high": high, "plans": plans, "left": left}
-    return result, answers.tobytes()
-
-
-def _accuracy_figure(stored: Stored) -> AccuracyFigure:
-    r = stored.result
-    return AccuracyFigure(r["correct"], r["total"], 100 * r["correct"] / r["total"], r["low"], r["high"])
-
-
-def _paired(stored: Stored, baseline: Stored) -> Paired:
-    def accuracy(of: Stored) -> Accuracy:
-        predictions, labels = np.frombuffer(of.payload, "<i4").reshape(2, -1)
-        return Accuracy(of.result["correct"], of.result["total"], predictions, labels)
-
-    counts = compare(accuracy(stored), accuracy(baseline))
-    return Paired(gained=counts.only_first, lost=counts.only_second)
-
-
-def _plan_record(replaced: Any) -> dict[str, Any]:
-    plan = replaced.plan
-    return {
-        "layer": replaced.name,
-        "kind": replaced.kind,
-        "multiplier": replaced.arithmetic.parts[0].spec,
-        "engine": plan.engine,
-        "rank": plan.rank,
-        "text": str(plan),
-    }
-
-
-def _timed_cost(m: Multiplier, library: Library, effort: Effort) -> tuple[dict[str, Any], float]:
-    from carrysave.hardware.cost import cost
-
-    start = time.perf_counter()
-    figure = cost(m, library, effort=effort)
-    points = [[float(area), float(delay), str(script)] for area, delay, script in figure.pareto]
-    return {"pareto": points, "cells": figure.cells, "source": figure.source}, time.perf_counter() - start
-
-
-def _cost_result(future: Future[tuple[dict[str, Any], float]], spec: str) -> tuple[dict[str, Any], float]:
-    try:
-        return future.result()
-    except Exception as error:
-        error.add_note(f"while synthesising {spec}; finished trials are kept")
-        raise
-
-
-def _cost_figure(spec: str, result: Mapping[str, Any]) -> CostFigure:
-    points = tuple(Point(area, delay, script) for area, delay, script in sorted(result["pareto"]))
-    return CostFigure(spec, points, result["cells"], result["source"])
-
-
-def _layers(calibration: Calibration, arithmetic: Arithmetic, rows: Iterable[Row]) -> tuple[Layer, ...]:
-    kinds = {plan.layer: plan.kind for row in rows for plan in row.plans}
-    layers = []
-    for name in calibration.layers:
-        operands = calibration.operands(name, arithmetic)
-        layers.append(
-            Layer(name, kinds.get(name, ""), int(calibration.macs[name]), histogram(operands.activation), histogram(operands.weight))
-        )
-    return tuple(layers)

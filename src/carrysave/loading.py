@@ -1,6 +1,6 @@
 """Networks and data that a person names: carrysave's own, or `my_net.py:model`, an object in a Python file.
 
-A file named this way is executed, as `python my_net.py` would: name only files you trust. Nothing else is ever executed.
+A file named this way is executed, as `python my_net.py` would: name only files you trust. No other file is.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def as_data(name: str, found: Any) -> Batches:
     if hasattr(found, "__iter__") and not hasattr(found, "__next__"):
         return found
     raise ValueError(
-        f"{name} must be a carrysave Dataset, an (images, labels) pair of tensors or a DataLoader, got {type(found).__name__}"
+        f"{name} must be a carrysave Dataset, an (images, labels) pair of tensors or a DataLoader, "
+        f"got {type(found).__name__}"
     )
 
 
@@ -123,9 +124,13 @@ def load(
     elif network == "lenet" and not _is_file(data):
         model = networks.lenet(data.replace("-", "_"), root=data_root, seed=seed)[0]
     elif network == "lenet":
-        raise ValueError(f"lenet is trained on {', '.join(NAMES)}; for your own data {data} name your own network: my_net.py:model")
+        raise ValueError(
+            f"lenet is trained on {', '.join(NAMES)}; for your own data {data} name your own network: my_net.py:model"
+        )
     else:
-        raise ValueError(f"unknown network '{network}'{nearest(network, ['lenet'])}; known: lenet, or your own: my_net.py:model")
+        raise ValueError(
+            f"unknown network '{network}'{nearest(network, ['lenet'])}; known: lenet, or your own: my_net.py:model"
+        )
     if calibration_data is not None:
         training = (
             as_data(calibration_data, load_file(calibration_data, folder)[0])

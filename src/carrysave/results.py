@@ -36,7 +36,9 @@ METRICS = {
         Metric("accuracy", "Accuracy", "%", 2, False, "share of the test images classified correctly"),
         Metric("area_um2", "Area", "um²", 1, True, "cell area of the smallest mapping of one multiplier"),
         Metric("delay_ps", "Shortest delay", "ps", 0, True, "critical path of the fastest mapping of one multiplier"),
-        Metric("mean_absolute_error", "Mean |error|", "", 1, True, "mean |error| over all operand pairs, equally likely"),
+        Metric(
+            "mean_absolute_error", "Mean |error|", "", 1, True, "mean |error| over all operand pairs, equally likely"
+        ),
         Metric("own_mean_absolute_error", "Mean |error| here", "", 1, True, "the same, under this network's operands"),
     )
 }
@@ -84,7 +86,7 @@ class Point:
 
 @dataclass(frozen=True)
 class CostFigure:
-    """A multiplier's mappings that no other beats in both area and delay, by rising area; where the figures come from."""
+    """A multiplier's mappings that no other beats in both area and delay, by rising area; and the source."""
 
     spec: str
     pareto: tuple[Point, ...]

@@ -59,7 +59,7 @@ class StoreError(ValueError):
 
 
 class Store:
-    """`path` is created with its folder. One object may be used from several threads; several processes may share a file.
+    """`path` is created with its folder. Threads may share one object, processes one file.
 
     Raises StoreError where the file is something else, OSError where it cannot be opened or written.
     """
@@ -78,7 +78,8 @@ class Store:
             layout = self._db.execute("pragma user_version").fetchone()[0]
             if layout not in (0, LAYOUT):
                 raise StoreError(
-                    f"{self.path}: a store of layout {layout}, this version reads {LAYOUT}; choose another with --store PATH"
+                    f"{self.path}: a store of layout {layout}, this version reads {LAYOUT}; "
+                    f"choose another with --store PATH"
                 )
             with self._db:
                 self._db.execute(_TABLE)
@@ -96,7 +97,9 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -111,7 +114,8 @@ class Store:
         """The trial with this key, None where it has not been run."""
         with self._lock:
             row = self._db.execute(
-                "select key, kind, name, inputs, result, payload, seconds, machine, made from trials where key = ?", (key,)
+                "select key, kind, name, inputs, result, payload, seconds, machine, made from trials where key = ?",
+                (key,),
             ).fetchone()
         if row is None:
             return None

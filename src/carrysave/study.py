@@ -129,7 +129,7 @@ class Formats(_Table):
 
 
 class CalibrationTable(_Table):
-    """Where ranges and histograms come from: `data` (default: the training half of the study's data), `samples` of it."""
+    """Where ranges and histograms come from: `samples` of `data` (default: the training half of the study's)."""
 
     samples: int = Field(512, ge=1)
     data: DataName | None = None

@@ -94,7 +94,11 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text(errors="replace").splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text(errors="replace").splitlines()
+            if "model name" in line
+        ]
         name = names[0] if names else name
     return f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
 
@@ -111,7 +115,9 @@ class Runner:
         """A trial's record from the store; None where it has still to be run."""
         return self.store.get(trial_key(kind, self._whole(inputs)))
 
-    def run(self, kind: str, name: str, inputs: Mapping[str, Any], compute: Callable[[], tuple[dict[str, Any], bytes]]) -> Stored:
+    def run(
+        self, kind: str, name: str, inputs: Mapping[str, Any], compute: Callable[[], tuple[dict[str, Any], bytes]]
+    ) -> Stored:
         """The record of a trial: (result, payload) of `compute`, called only where the store has none."""
         found = self.kept(kind, inputs)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Draws results: one self-contained HTML file, figures as PNG or SVG, tables in the terminal. It computes nothing new."""
+"""Draws results: one self-contained HTML file, figures as PNG or SVG, tables in the terminal."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ INK, SOFT, ACCENT, POINT = "#1c2127", "#5c6670", "#1f5fa8", "#7d93ab"
 FAR = 10.0  # rows this many points below exact are named under the plot instead of squeezing the others
 
 _STYLE = {
-    "font.family": "sans-serif", "font.size": 9.5, "axes.edgecolor": "#c4c9ce", "axes.labelcolor": SOFT, "axes.grid": True,
-    "axes.axisbelow": True, "grid.color": "#eceeef", "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK,
+    "font.family": "sans-serif", "font.size": 9.5, "axes.edgecolor": "#c4c9ce", "axes.labelcolor": SOFT,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#eceeef", "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "carrysave",
 }  # fmt: skip
 
@@ -59,7 +59,11 @@ def pareto_figure(results: Results, x: str = "area_um2", y: str = "accuracy") ->
         for row in near:
             _point(axis, row, x, y, row in front)
         axis.step(
-            [_at(row, x) for row in front], [_at(row, y) for row in front], color=ACCENT, linewidth=1.5, zorder=2,
+            [_at(row, x) for row in front],
+            [_at(row, y) for row in front],
+            color=ACCENT,
+            linewidth=1.5,
+            zorder=2,
             where="post" if METRICS[x].less_is_better else "pre",
         )
         axis.margins(0.08)
@@ -83,9 +87,19 @@ def _point(axis: Any, row: Row, x: str, y: str, on_front: bool) -> None:
     colour = INK if row.kind == "exact" else ACCENT if on_front else POINT
     bar = [[row.accuracy.percent - row.accuracy.low], [row.accuracy.high - row.accuracy.percent]]
     axis.errorbar(
-        _at(row, x), _at(row, y), yerr=bar if y == "accuracy" else None, xerr=bar if x == "accuracy" else None,
-        fmt="D" if row.kind == "exact" else "o", markersize=7 if row.kind == "exact" else 6, color=colour, ecolor="#b3bac1",
-        elinewidth=1, capsize=2, markeredgecolor="white", markeredgewidth=1, zorder=3,
+        _at(row, x),
+        _at(row, y),
+        yerr=bar if y == "accuracy" else None,
+        xerr=bar if x == "accuracy" else None,
+        fmt="D" if row.kind == "exact" else "o",
+        markersize=7 if row.kind == "exact" else 6,
+        color=colour,
+        ecolor="#b3bac1",
+        elinewidth=1,
+        capsize=2,
+        markeredgecolor="white",
+        markeredgewidth=1,
+        zorder=3,
     )
 
 
@@ -97,7 +111,20 @@ def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x
     taken = [(px - 5 * scale, py - 5 * scale, px + 5 * scale, py + 5 * scale) for px, py in centres.values()]
     taken += _segments([to_pixel((_at(row, x), _at(row, y))) for row in front], METRICS[x].less_is_better)
     frame = axis.get_window_extent()
-    spots = [(1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.2), (0, -1.2), (1, 2), (-1, 2), (1, -2), (-1, -2)]
+    spots = [
+        (1, 0),
+        (-1, 0),
+        (1, 1),
+        (-1, 1),
+        (1, -1),
+        (-1, -1),
+        (0, 1.2),
+        (0, -1.2),
+        (1, 2),
+        (-1, 2),
+        (1, -2),
+        (-1, -2),
+    ]
     for row in sorted(rows, key=lambda row: row not in front):
         px, py = centres[row.name]
         width, height = len(row.name) * 4.9 * scale, 10 * scale
@@ -113,7 +140,13 @@ def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x
         taken.append(box)
         offset = ((cx - px) / scale, (cy - py) / scale)
         axis.annotate(
-            row.name, (_at(row, x), _at(row, y)), offset, textcoords="offset points", ha="center", va="center", fontsize=8.5,
+            row.name,
+            (_at(row, x), _at(row, y)),
+            offset,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8.5,
             color=INK if row in front or row.kind == "exact" else SOFT,
         )
 
@@ -141,7 +174,15 @@ def trade_off_figure(results: Results) -> Figure:
         for index, trade in enumerate(tables.trade_offs(results)):
             exact = trade.name == results.exact.name
             colour = INK if exact else matplotlib.colormaps["tab20"](index % 20)
-            axis.plot(trade.delay_ps, trade.area_um2, "o-", color=colour, linewidth=2 if exact else 1.2, markersize=3.5, label=trade.name)
+            axis.plot(
+                trade.delay_ps,
+                trade.area_um2,
+                "o-",
+                color=colour,
+                linewidth=2 if exact else 1.2,
+                markersize=3.5,
+                label=trade.name,
+            )
         axis.set_ylim(bottom=0)
         axis.set_xlabel("Critical path (ps)")
         axis.set_ylabel("Area (µm²)")
@@ -163,8 +204,13 @@ def error_map_figure(maps: list[tuple[str, Any]]) -> Figure:
         picture = None
         for axis, (name, errors) in zip(axes.flat, maps, strict=False):
             picture = axis.imshow(
-                pictures.error_steps(pictures.shrink(errors)).T, origin="lower", cmap=colours, vmin=-0.5,
-                vmax=2 * pictures.STEPS + 0.5, interpolation="nearest", extent=(0, errors.shape[0], 0, errors.shape[1]),
+                pictures.error_steps(pictures.shrink(errors)).T,
+                origin="lower",
+                cmap=colours,
+                vmin=-0.5,
+                vmax=2 * pictures.STEPS + 0.5,
+                interpolation="nearest",
+                extent=(0, errors.shape[0], 0, errors.shape[1]),
                 aspect="auto",
             )
             axis.set_title(name, fontsize=9)
@@ -173,7 +219,9 @@ def error_map_figure(maps: list[tuple[str, Any]]) -> Figure:
             axis.set_axis_off()
         if picture is not None:
             labels = [(i, text) for i, (_, text) in enumerate(pictures.legend()) if text]
-            bar = figure.colorbar(picture, ax=axes, ticks=np.array([i for i, _ in labels]), shrink=min(1.0, 1.8 / rows), pad=0.02)
+            bar = figure.colorbar(
+                picture, ax=axes, ticks=np.array([i for i, _ in labels]), shrink=min(1.0, 1.8 / rows), pad=0.02
+            )
             bar.ax.set_yticklabels([text for _, text in labels], fontsize=7)
             bar.set_label("approximate − exact", fontsize=8)
         return figure
@@ -189,7 +237,9 @@ def operand_figure(results: Results) -> Figure:
         figure, axes = _canvas(7.6, 1.3 * len(layers) + 0.5, len(layers), 2)
         for line, layer in zip(axes, layers, strict=True):
             for axis, shares in zip(line, (layer.activation, layer.weight), strict=True):
-                axis.fill_between(np.arange(len(shares)), np.sqrt(np.asarray(shares)), step="mid", color=POINT, linewidth=0)
+                axis.fill_between(
+                    np.arange(len(shares)), np.sqrt(np.asarray(shares)), step="mid", color=POINT, linewidth=0
+                )
                 axis.set_yticks([])
                 axis.margins(x=0)
                 axis.set_ylim(bottom=0)

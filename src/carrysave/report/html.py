@@ -19,8 +19,11 @@ def render(results: Results, *, x: str = "area_um2", y: str = "accuracy") -> str
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        loader=PackageLoader("carrysave.report", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("carrysave.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = tables.number
     layers, plans = tables.plan_table(results)
@@ -76,9 +79,13 @@ def drawable_errors(results: Results) -> list[tuple[Row, Any]]:
 
     found = []
     for row in results.rows:
-        m = results.multipliers.get(row.multipliers[0]) if len(row.multipliers) == 1 and row.kind == "multiplier" else None
+        m = (
+            results.multipliers.get(row.multipliers[0])
+            if len(row.multipliers) == 1 and row.kind == "multiplier"
+            else None
+        )
         if m is not None and max(m.a_bits, m.b_bits) <= MAP_BITS and (errors := error_map(m)).any():
-            found.append((row, errors))
+            found.append((row, pictures.by_value(errors, m.signed)))
     return found
 
 

@@ -29,6 +29,11 @@ def error_steps(errors: np.ndarray) -> np.ndarray:
     return (STEPS + np.sign(errors) * step).astype(np.uint8)
 
 
+def by_value(errors: np.ndarray, signed: bool) -> np.ndarray:
+    """A table indexed by bit pattern -> indexed by rising value: the patterns of negative operands come first."""
+    return np.roll(errors, [side // 2 for side in errors.shape], axis=(0, 1)) if signed else errors
+
+
 def shrink(errors: np.ndarray, side: int = SIDE) -> np.ndarray:
     """At most side x side: the error of largest magnitude in each block stands for it."""
     for axis in (0, 1):
@@ -42,7 +47,7 @@ def shrink(errors: np.ndarray, side: int = SIDE) -> np.ndarray:
 
 
 def error_map_png(errors: np.ndarray) -> bytes:
-    """PNG of an error map [2^a, 2^b]: x (activation) to the right, y (weight) upwards, smallest codes at the lower left."""
+    """PNG of an error map [2^a, 2^b]: activation to the right, weight upwards, smallest codes at the lower left."""
     from PIL import Image
 
     indices = error_steps(shrink(errors)).T[::-1]

@@ -25,7 +25,7 @@ def plural(count: int, noun: str) -> str:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One line of the main table. `points` is the accuracy's difference to exact, `saving` percent of exact's figure."""
+    """One line of the main table: `points` of accuracy against exact, savings in percent of exact's figure."""
 
     name: str
     kind: str
@@ -117,12 +117,14 @@ def conclusion(results: Results, tolerance: float = TOLERANCE) -> str:
         best = max(smaller, key=lambda row: row.percent)
         return (
             f"Nothing smaller than exact stays within {tolerance:g} points of its {exact.percent:.2f}\u00a0%; "
-            f"the closest, {best.name}, saves {best.area_saving:.0f}\u00a0% of the area and loses {-(best.points or 0):.2f} points."
+            f"the closest, {best.name}, saves {best.area_saving:.0f}\u00a0% of the area "
+            f"and loses {-(best.points or 0):.2f} points."
         )
     best = max(good, key=lambda row: (row.area_saving or 0.0, row.percent))
     return (
         f"{best.name} saves {best.area_saving:.0f}\u00a0% of an exact multiplier's area and "
-        f"{_change(best)}: {best.percent:.2f}\u00a0% against {exact.percent:.2f}\u00a0% on {exact.total:,} images{_doubt(best)}."
+        f"{_change(best)}: {best.percent:.2f}\u00a0% against {exact.percent:.2f}\u00a0% "
+        f"on {exact.total:,} images{_doubt(best)}."
     )
 
 
@@ -152,7 +154,9 @@ def overview(results: Results, tolerance: float = TOLERANCE) -> str:
     floats = [row for row in results.rows if row.kind == "float"]
     if floats:
         lost = floats[0].accuracy.percent - results.exact.accuracy.percent
-        text += f" The number format alone (exact multipliers) {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} points"
+        text += (
+            f" The number format alone (exact multipliers) {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} points"
+        )
         text += f" against float's {floats[0].accuracy.percent:.2f}\u00a0%."
     return text
 
@@ -173,7 +177,9 @@ def plan_table(results: Results) -> tuple[list[str], list[PlanRow]]:
     table = []
     for row in rows:
         plans = {plan.layer: plan for plan in row.plans}
-        cells = tuple((_short(plans[layer]), plans[layer].text) if layer in plans else ("float", "") for layer in layers)
+        cells = tuple(
+            (_short(plans[layer]), plans[layer].text) if layer in plans else ("float", "") for layer in layers
+        )
         table.append(PlanRow(row.name, cells, row.left))
     return layers, table
 

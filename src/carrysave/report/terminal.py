@@ -15,7 +15,9 @@ from carrysave.results import Results
 
 
 def _table(*columns: tuple[str, str], title: str | None = None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False
+    )
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     return table
@@ -28,8 +30,16 @@ def _saving(value: float | None) -> Text:
 
 
 # title, narrowest terminal that has room for the column
-_COLUMNS = (("Accuracy %", 0), ("95 % interval", 72), ("vs exact", 0), ("Area µm²", 0), ("saved", 0), ("Delay ps", 96), ("saved", 96),
-            ("Mean |error|", 112))  # fmt: skip
+_COLUMNS = (
+    ("Accuracy %", 0),
+    ("95 % interval", 72),
+    ("vs exact", 0),
+    ("Area µm²", 0),
+    ("saved", 0),
+    ("Delay ps", 96),
+    ("saved", 96),
+    ("Mean |error|", 112),
+)
 
 
 def summary_table(results: Results, width: int = 120) -> Table:
@@ -70,14 +80,21 @@ def print_results(results: Results, console: Console) -> None:
     console.print(summary_table(results, console.width))
     console.print(
         Text(
-            "* no other row is better in both area and accuracy   ≈ these images cannot tell the difference from chance\n"
+            "* no other row is better in both area and accuracy   "
+            "≈ these images cannot tell the difference from chance\n"
             "Area: smallest mapping; delay: fastest mapping of one multiplier. Grey: loses more than "
             f"{tables.TOLERANCE:g} points.",
             "dim",
         )
     )
     console.print()
-    console.print(Panel(Group(Text(tables.conclusion(results), "bold"), Text(tables.overview(results))), box=box.ROUNDED, expand=False))
+    console.print(
+        Panel(
+            Group(Text(tables.conclusion(results), "bold"), Text(tables.overview(results))),
+            box=box.ROUNDED,
+            expand=False,
+        )
+    )
 
 
 def map_text(errors: Any, side: int = 64) -> Text:
