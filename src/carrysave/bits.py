@@ -397,14 +397,13 @@ def _reduce_array(columns: list[list[Any]]) -> list[list[Any]]:
         following: list[list[Any]] = [[] for _ in columns]
         for c, bits in enumerate(columns):
             operands = state[c] + bits[row : row + 1]
-            if len(operands) < 3:
-                following[c] += operands
-                continue
-            total, carry = full_adder(*operands)
-            following[c].append(total)
-            _put(following, c + 1, carry)
+            if len(operands) >= 3:
+                total, carry = full_adder(*operands[:3])
+                operands = [total, *operands[3:]]
+                _put(following, c + 1, carry)
+            following[c] += operands
         state = following
-    return state if all(len(bits) <= 2 for bits in state) else _reduce_array(state)
+    return _reduce_dadda(state)  # where a carry met two bits that no row followed, three are left
 
 
 def _reduce_wallace(columns: list[list[Any]]) -> list[list[Any]]:
