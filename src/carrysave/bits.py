@@ -376,6 +376,8 @@ def sum_columns(
     largest = sum(len(bits) << c for c, bits in enumerate(columns))
     width = largest.bit_length() if width is None else width
     work = [list(columns[c]) if c < len(columns) else [] for c in range(width)]
+    if not any(work):
+        return next(bit for bits in columns for bit in bits).const(0, width)
     reduce = {"array": _reduce_array, "wallace": _reduce_wallace, "dadda": _reduce_dadda}[tree]
     return _add_two_rows(reduce(work), adder, width)
 
