@@ -51,5 +51,9 @@ def test_packs_any_integer_type(kind: type) -> None:
     assert PlaneWord.from_ints(np.array([-1, -4], dtype=np.int8), 5).to_ints().tolist() == [31, 28]
 
 
+def test_constants_over_many_lanes() -> None:
+    assert PlaneWord.from_ints(np.arange(200), 8).const(0b101, 4).to_ints().tolist() == [5] * 200
+
+
 def test_values_are_taken_modulo_the_width() -> None:
     assert PlaneWord.from_ints(np.array([16, 35, -1]), 4).to_ints().tolist() == [0, 3, 15]

@@ -40,7 +40,8 @@ class PlaneWord(Word):
 
     def to_ints(self, signed: bool = False) -> np.ndarray:
         """The values, one per lane: int64 to 63 bits (64 if signed), uint64 at 64 unsigned, Python integers above."""
-        bits = [np.unpackbits(plane.view(np.uint8), bitorder="little")[: self.lanes] for plane in self.planes]
+        planes = np.ascontiguousarray(self.planes)  # a constant is one word seen many times
+        bits = [np.unpackbits(plane.view(np.uint8), bitorder="little")[: self.lanes] for plane in planes]
         if self.width > 64:
             total = np.zeros(self.lanes, dtype=object)
             for i, bit in enumerate(bits):
