@@ -16,10 +16,21 @@ INK, SOFT, ACCENT, POINT = "#1c2127", "#5c6670", "#1f5fa8", "#7d93ab"
 FAR = 10.0  # rows this many points below exact are named under the plot instead of squeezing the others
 
 _STYLE = {
-    "font.family": "sans-serif", "font.size": 9.5, "axes.edgecolor": "#c4c9ce", "axes.labelcolor": SOFT,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#eceeef", "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "carrysave",
-}  # fmt: skip
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.edgecolor": "#c4c9ce",
+    "axes.labelcolor": SOFT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#eceeef",
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "text.color": INK,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "carrysave",
+}
 
 
 def _canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:

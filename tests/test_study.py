@@ -1,0 +1,194 @@
+"""Study files: every error at once, each with its line."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from carrysave.study import Study, StudyError, load_study
+from carrysave.toml_lines import line_of, toml_lines
+
+STUDIES = Path(__file__).resolve().parent.parent / "studies"
+
+WRONG = """\
+netwrk = "lenet"
+data = "mnst"
+multipliers = [
+  "exact",  # a comment, with [brackets]
+  "drumm:k=6",
+  "drum:k=99",
+  "exact",
+]
+[calibration]
+samples = "512"
+ranges = "minmx"
+[costs]
+liberty = ["nowhere.lib"]
+effort = "quik"
+[[recipes]]
+name = "mixed"
+rules = [
+  {layers = "*", float = true, multiplier = "exact"},
+  {layer = "*"},
+]
+[[recipes]]
+name = "mixed"
+rules = []
+"""
+
+MESSAGES = {
+    (1, "netwrk"): "unknown key; did you mean 'network'?",
+    (1, "network"): 'missing; a study says which network: network = "lenet" or network = "my_net.py:model"',
+    (2, "data"): "unknown data set 'mnst'; did you mean 'mnist'?",
+    (5, "multipliers[2]"): "did you mean 'drum'?",
+    (6, "multipliers[3]"): "drum",
+    (7, "multipliers[4]"): "'exact' is listed twice",
+    (10, "calibration.samples"): "input should be a valid integer, got '512'",
+    (11, "calibration.ranges"): "did you mean 'minmax'?",
+    (13, "costs.liberty[1]"): "no file",
+    (14, "costs.effort"): "unknown value 'quik'; did you mean 'quick'?",
+    (18, "recipes[1].rules[1]"): "float = true leaves no room for multiplier",
+    (19, "recipes[1].rules[2].layers"): "missing; a rule says for which layers",
+    (19, "recipes[1].rules[2].layer"): "unknown key; did you mean 'layers'?",
+    (22, "recipes[2].name"): "the name 'mixed' is taken",
+    (23, "recipes[2].rules"): "at least 1 item",
+}
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "study.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_every_error_is_reported_at_once_with_its_line(tmp_path: Path, newline: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        load_study(write(tmp_path, WRONG.replace("\n", newline)))
+    found = {(problem.line, problem.where): problem.message for problem in caught.value.problems}
+    assert set(found) == set(MESSAGES)
+    for place, words in MESSAGES.items():
+        assert words in found[place]
+    text = str(caught.value).splitlines()
+    assert text[0] == f"{tmp_path / 'study.toml'}: {len(MESSAGES)} errors"
+    assert [int(line.split()[1].rstrip(":")) for line in text[1:]] == sorted(line for line, _ in MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (b'network = "lenet"\ndata = digits\n', 2, "invalid value"),
+        (b'network = "lenet"\nnetwork = "lenet"\n', 2, "overwrite"),
+        (b'network = "lenet"\nmultipliers = [\n  "exact"\n', 3, "unclosed array"),
+        (b'network = "lenet"\ndata = "\xff"\n', 2, "not UTF-8"),
+    ],
+)
+def test_what_is_no_toml_names_the_line(tmp_path: Path, text: bytes, line: int, words: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        load_study(write(tmp_path, text))
+    (problem,) = caught.value.problems
+    assert problem.line == line
+    assert words in problem.message
+
+
+def test_a_study_that_compares_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="line 1: nothing to compare"):
+        load_study(write(tmp_path, 'network = "lenet"\ndata = "digits"\n'))
+
+
+def test_a_file_of_ones_own_must_be_there_and_name_an_object(tmp_path: Path) -> None:
+    text = 'network = "net.py"\ndata = "data.py:test"\nmultipliers = ["exact"]\n'
+    with pytest.raises(StudyError) as caught:
+        load_study(write(tmp_path, text))
+    assert "names a file without saying which object in it" in str(caught.value)
+    assert f"line 2: data: no file {tmp_path / 'data.py'}" in str(caught.value)
+
+
+def test_a_right_study_keeps_its_values_and_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("model = None\n")
+    text = """
+    network = "net.py:model"
+    data = "digits"
+    test_images = 100
+    formats.weight_scales = "channel"
+    [[recipes]]
+    name = "first exact"
+    [[recipes.rules]]
+    layers = "conv1"
+    multiplier = "exact"
+    [[recipes.rules]]
+    layers = "*"
+    float = true
+    """
+    study = load_study(write(tmp_path, text))
+    assert (study.test_images, study.seed, study.formats.weight_scales) == (100, 0, "channel")
+    assert [(rule.layers, rule.multiplier, rule.float) for rule in study.recipes[0].rules] == [
+        ("conv1", "exact", False),
+        ("*", None, True),
+    ]
+    assert study.beside("net.py") == tmp_path / "net.py"
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_project_are_right(path: Path) -> None:
+    assert isinstance(load_study(path), Study)
+
+
+DOCUMENT = '''\
+title = """
+two lines, "quoted" # no comment
+"""
+"quoted key".inner = 'literal # [no comment]'
+
+list = [ 1, [2,
+  3],
+  {a = 4, b = "}"}]  # ]
+when = 1979-05-27T07:32:00Z
+[table]  # [not.this]
+x.y = 1.5
+[[array]]
+name = "first"
+[array.sub]
+z = true
+[[array]]
+[[array.deep]]
+q = 0
+'''
+
+
+def test_lines_of_every_key_and_element() -> None:
+    tomllib.loads(DOCUMENT)
+    lines = toml_lines(DOCUMENT)
+    expected = {
+        ("title",): 1,
+        ("quoted key", "inner"): 4,
+        ("list", 0): 6,
+        ("list", 1, 0): 6,
+        ("list", 1, 1): 7,
+        ("list", 2, "a"): 8,
+        ("list", 2, "b"): 8,
+        ("when",): 9,
+        ("table",): 10,
+        ("table", "x", "y"): 11,
+        ("array",): 12,
+        ("array", 0, "name"): 13,
+        ("array", 0, "sub", "z"): 15,
+        ("array", 1): 16,
+        ("array", 1, "deep", 0): 17,
+        ("array", 1, "deep", 0, "q"): 18,
+    }
+    assert {path: lines.get(path) for path in expected} == expected
+    assert line_of(lines, ("array", 1, "missing", "key")) == 16
+    assert line_of(lines, ("missing",)) == 1
+
+
+def test_every_value_that_tomllib_reads_has_a_line() -> None:
+    def paths(value: object, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return [at, *(path for key, part in inner for path in paths(part, (*at, key)))]
+
+    for text in (DOCUMENT, *(path.read_text() for path in STUDIES.glob("*.toml"))):
+        lines = toml_lines(text)
+        assert set(paths(tomllib.loads(text))) <= set(lines)
