@@ -1,0 +1,48 @@
+"""The ABC scripts that a design is synthesised with: how its logic is restructured, and how it is mapped onto cells.
+
+Which script wins depends on the design, so several run and the Pareto set of area and delay is kept. These were chosen
+greedily among 168 combinations for the area they reach at each delay, on twelve 8-bit multipliers with the full ASAP7
+library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# the alias compress2rs of abc.rc, which the ABC of the pyosys wheel does not know
+_SHRINK = (
+    "balance -l; resub -K 6 -l; rewrite -l; resub -K 6 -N 2 -l; refactor -l; resub -K 8 -l; balance -l; "
+    "resub -K 8 -N 2 -l; rewrite -l; resub -K 10 -l; rewrite -z; resub -K 10 -N 2 -l; balance -l; resub -K 12 -l; refactor -z; "
+    "resub -K 12 -N 2 -l; rewrite -z; balance -l"
+)
+_FLOW = "&get -n; &nf -p; &put"
+_FLOW_SMALL = "&get -n; &nf -p -R 200; &put"
+_FAST = "map -B 0.9; topo"  # map leaves gates without fanout, which buffer refuses; topo drops them
+_AREA = "amap -F 4 -A 8"
+
+
+@dataclass(frozen=True)
+class Script:
+    """`restructure` ends with an and-inverter graph, `map` with gates; ABC commands both."""
+
+    name: str
+    restructure: str
+    map: str
+
+
+_ALL = (
+    Script("balanced", "strash; dch -f", _FLOW),
+    Script("fast", "strash; &get -n; &syn2; &dch -f; &put", _FAST),
+    Script("lean", f"strash; dch -f; {_SHRINK}; {_SHRINK}; dch -f", _FLOW_SMALL),
+    Script("small", f"strash; ifraig; dc2; {_SHRINK}; dc2; {_SHRINK}; dch", _AREA),
+    Script("fast-choices", "strash; dch -f", _FAST),
+    Script("lean-balanced", f"strash; ifraig; dc2; {_SHRINK}; dc2; {_SHRINK}; dch", _FLOW),
+    Script("fast-deep", "strash; &get -n; &syn3; &syn3; &dch -f; &put", _FAST),
+    Script("fast-wide", "strash; dch -f; dch -f", _FAST),
+    Script("small-deep", "strash; &get -n; &syn4; &dch -f; &put", _AREA),
+    Script("balanced-plain", f"strash; dch -f; {_SHRINK}; dc2", _FLOW),
+    Script("small-choices", "strash; dch -f; dch -f", _AREA),
+    Script("small-rewritten", f"strash; dc2; dch -f; {_SHRINK}; dch -f", _AREA),
+)
+SCRIPTS = {script.name: script for script in _ALL}
+EFFORTS = {"quick": _ALL[:4], "normal": _ALL}
