@@ -38,9 +38,8 @@ class Multiplier(ABC):
 
     def __post_init__(self) -> None:
         if not self.min_bits <= self.n <= self.max_bits:
-            raise ValueError(
-                f"{self.name}: n={self.n} operand bits; it is defined for {self.min_bits} to {self.max_bits}"
-            )
+            widths = f"{self.min_bits} to {self.max_bits}" if self.min_bits < self.max_bits else f"{self.min_bits} only"
+            raise ValueError(f"{self.name}: n={self.n} operand bits; it is defined for {widths}")
         self.check()
 
     def check(self) -> None:  # noqa: B027 - a hook that most multipliers do not need
