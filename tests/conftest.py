@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# No test depends on a clock, and the same command runs the same examples.
+settings.register_profile("carrysave", deadline=None, derandomize=True)
+settings.load_profile("carrysave")
 
 
 @pytest.fixture(scope="session")
