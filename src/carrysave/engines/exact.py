@@ -1,0 +1,66 @@
+"""The exact engine: for a multiplier whose table is the exact product, one ordinary convolution of centred codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from carrysave.engines.problem import Prepared, Problem
+from carrysave.engines.sums import LIMITS, SumOfProducts, check_accumulator
+
+
+@dataclass(frozen=True)
+class Exact:
+    name: str = "exact"
+
+    def refuses(self, problem: Problem) -> str | None:
+        if problem.products.exact:
+            return None
+        return f"the products of {problem.products.multiplier} are not all exact"
+
+    def prepare(self, problem: Problem) -> Prepared:
+        if problem.geometry.kind == "matmul":
+            return Prepared(_matmul(problem))
+        zero = problem.activation_zero
+        total = sum_of(problem)
+        bias = problem.bias.reshape(-1, 1, 1) if problem.geometry.kind == "conv" else problem.bias
+
+        def call(codes: torch.Tensor) -> torch.Tensor:
+            return total(codes - zero).add_(bias)
+
+        return Prepared(call, total.how, total.parts)
+
+
+def sum_of(problem: Problem) -> SumOfProducts:
+    """sum of (x - zx)(w - zw): the corrections multiplied out, and padding is 0."""
+    weights = problem.weights
+    zeros = problem.weight_zero.to(weights.device).reshape(-1, *(1,) * (weights.ndim - 1))
+    reach = torch.full((weights.shape[1],), reach_of(problem), dtype=torch.int64)
+    return SumOfProducts(problem.geometry, weights - zeros, reach)
+
+
+def reach_of(problem: Problem) -> int:
+    """The largest |x - zx|."""
+    fmt = problem.products.activation
+    return max(fmt.high - problem.activation_zero, problem.activation_zero - fmt.low)
+
+
+def _matmul(problem: Problem) -> Callable[..., torch.Tensor]:
+    fmt, zx, zw = problem.products.weight, problem.activation_zero, int(problem.weight_zero)
+    product = reach_of(problem) * max(fmt.high - zw, zw - fmt.low)
+    bias = problem.bias
+
+    def call(codes: torch.Tensor, weight_codes: torch.Tensor) -> torch.Tensor:
+        bound = product * codes.shape[2]
+        if bound <= LIMITS[torch.float64]:
+            return ((codes - zx).to(torch.float64) @ (weight_codes - zw).to(torch.float64)).to(torch.int64) + bias
+        if bound >= 1 << 62:
+            check_accumulator(codes.to(torch.float64) @ weight_codes.to(torch.float64))
+        return (codes.to(torch.int64) - zx) @ (weight_codes.to(torch.int64) - zw) + bias
+
+    return call
+
+
+EXACT = Exact()
