@@ -90,7 +90,8 @@ from carrysave.store import Store
 store = Store(sys.argv[1])
 number = 0
 while True:
-    store.put("cost", f"m{number}", {"n": number}, {"value": number}, payload=bytes([number % 256]) * 50_000, seconds=0, machine="")
+    payload = bytes([number % 256]) * 50_000
+    store.put("cost", f"m{number}", {"n": number}, {"value": number}, payload=payload, seconds=0, machine="")
     print(number, flush=True)
     number += 1
 """

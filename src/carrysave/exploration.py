@@ -285,7 +285,7 @@ class _Run:
         return self.runner.run("errors here", candidate.name, inputs, compute)
 
     def costs(self) -> dict[str, CostFigure]:
-        """Every multiplier synthesised, as many at a time as there are cores: each works in child processes."""
+        """Every multiplier synthesised, several at a time: each runs its scripts in child processes."""
         multipliers, runner = self.question.multipliers, self.runner
         runner.progress(Event("cost", "", 0, len(multipliers)))
         found: dict[str, Stored] = {}
@@ -298,7 +298,7 @@ class _Run:
                 continue
             found[spec] = runner.note(stored, spec, kept=True)
             runner.progress(Event("cost", spec, len(found), len(multipliers), stored.seconds, True))
-        pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+        pool = ThreadPoolExecutor(max(2, (os.cpu_count() or 1) // 4))
         try:
             futures = {
                 pool.submit(records.timed_cost, m, self.question.library, self.question.effort): m for m in missing

@@ -131,7 +131,7 @@ class Formats(_Table):
 class CalibrationTable(_Table):
     """Where ranges and histograms come from: `samples` of `data` (default: the training half of the study's)."""
 
-    samples: int = Field(512, ge=1)
+    samples: int = Field(default=512, ge=1)
     data: DataName | None = None
     ranges: RangesSpec = "minmax"
 
@@ -172,9 +172,9 @@ class Study(_Table):
     formats: Formats = Formats()
     calibration: CalibrationTable = CalibrationTable()
     costs: Costs = Costs()
-    test_images: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0)
-    folder: str = Field(".", exclude=True)
+    test_images: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+    folder: str = Field(default=".", exclude=True)
 
     def beside(self, name: str) -> Path:
         """A path named in the file, relative to the file's own folder."""
@@ -232,7 +232,8 @@ def _consistency(values: dict[str, Any], folder: Path) -> Iterable[tuple[tuple[s
 
     Reads the unchecked document, so that these are reported together with everything that pydantic finds.
     """
-    specs = values.get("multipliers") if isinstance(values.get("multipliers"), list) else []
+    given = values.get("multipliers")
+    specs: list[Any] = given if isinstance(given, list) else []
     recipes = _tables(values.get("recipes"))
     if not values.get("multipliers") and not values.get("recipes"):
         yield (), 'nothing to compare; give multipliers = ["kulkarni", "drum:k=6"] or [[recipes]]'
@@ -244,9 +245,9 @@ def _consistency(values: dict[str, Any], folder: Path) -> Iterable[tuple[tuple[s
         if name is not None and name in [*specs, "float", "exact", *(other.get("name") for other in recipes[:index])]:
             yield ("recipes", index, "name"), f"the name '{name}' is taken; choose another"
         for number, rule in enumerate(_tables(recipe.get("rules"))):
-            given = [key for key in ("multiplier", "activation", "weight", "ranges") if key in rule]
-            if rule.get("float") is True and given:
-                yield ("recipes", index, "rules", number), f"float = true leaves no room for {', '.join(given)}"
+            said = [key for key in ("multiplier", "activation", "weight", "ranges") if key in rule]
+            if rule.get("float") is True and said:
+                yield ("recipes", index, "rules", number), f"float = true leaves no room for {', '.join(said)}"
     yield from _missing_files(values, folder)
 
 
@@ -254,8 +255,11 @@ def _missing_files(values: dict[str, Any], folder: Path) -> Iterable[tuple[tuple
     def section(key: str) -> dict[str, Any]:
         return values[key] if isinstance(values.get(key), dict) else {}
 
-    named = [(("network",), values.get("network")), (("data",), values.get("data"))]
-    named.append((("calibration", "data"), section("calibration").get("data")))
+    named: list[tuple[tuple[str | int, ...], Any]] = [
+        (("network",), values.get("network")),
+        (("data",), values.get("data")),
+        (("calibration", "data"), section("calibration").get("data")),
+    ]
     for path, name in named:
         if isinstance(name, str) and is_file_name(name) and not (folder / name.rsplit(":", 1)[0]).is_file():
             yield path, f"no file {folder / name.rsplit(':', 1)[0]}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 INK, SOFT, ACCENT, POINT = "#1c2127", "#5c6670", "#1f5fa8", "#7d93ab"
 FAR = 10.0  # rows this many points below exact are named under the plot instead of squeezing the others
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": "#c4c9ce",
@@ -206,12 +206,13 @@ def error_map_figure(maps: list[tuple[str, Any]]) -> Figure:
     """Error maps [2^a, 2^b] with a common scale, one colour step per doubling."""
     import matplotlib
     import numpy as np
+    from matplotlib.colors import ListedColormap
 
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         columns = min(4, max(1, len(maps)))
         rows = -(-len(maps) // columns)
         figure, axes = _canvas(2.3 * columns + 0.9, 2.5 * rows, rows, columns)
-        colours = matplotlib.colors.ListedColormap(pictures.palette() / 255)
+        colours = ListedColormap(pictures.palette() / 255)
         picture = None
         for axis, (name, errors) in zip(axes.flat, maps, strict=False):
             picture = axis.imshow(

@@ -49,5 +49,5 @@ def shown() -> Iterator[Callable[[Any], None]]:
 
 
 def _line(event: Any) -> None:
-    record = {**asdict(event), "seconds": round(event.seconds, 3)}
+    record = {"event": "trial" if event.done else "start", **asdict(event), "seconds": round(event.seconds, 3)}
     print(json.dumps(record), file=sys.stderr, flush=True)

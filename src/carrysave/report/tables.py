@@ -47,7 +47,6 @@ class SummaryRow:
     mred: float | None
     worst_case: float | None
     engines: str
-    rank: int | None
     on_front: bool
     tolerated: bool
 
@@ -78,7 +77,6 @@ def _summary_row(results: Results, row: Row, on_front: bool, tolerance: float) -
     paired, exact = row.against_exact, results.exact
     uniform, own = row.uniform or {}, row.own or {}
     points = None if row.kind == "exact" else row.accuracy.percent - exact.accuracy.percent
-    ranks = [plan.rank for plan in row.plans if plan.rank is not None]
     return SummaryRow(
         name=row.name,
         kind=row.kind,
@@ -99,10 +97,9 @@ def _summary_row(results: Results, row: Row, on_front: bool, tolerance: float) -
         own_mean_absolute_error=own.get("mean_absolute_error"),
         mred=uniform.get("mred"),
         worst_case=uniform.get("worst_case"),
-        engines=", ".join(row.engines),
-        rank=max(ranks) if ranks else None,
+        engines=", ".join(dict.fromkeys(_short(plan) for plan in row.plans)),
         on_front=on_front,
-        tolerated=row.kind != "float" and row.accuracy.percent >= exact.accuracy.percent - tolerance,
+        tolerated=row.kind != "float" and round(points or 0.0, 2) >= -tolerance,  # as the table prints it
     )
 
 
@@ -153,7 +150,8 @@ def overview(results: Results, tolerance: float = TOLERANCE) -> str:
     text = f"Of {len(tried)} approximate candidates {kept} stay within {tolerance:g} points of exact."
     floats = [row for row in results.rows if row.kind == "float"]
     if floats:
-        lost = floats[0].accuracy.percent - results.exact.accuracy.percent
+        lost = round(floats[0].accuracy.percent - results.exact.accuracy.percent, 2)
+        change = f"{'costs' if lost > 0 else 'gains'} {abs(lost):.2f} points" if lost else "changes nothing"
         text += (
             f" The number format alone (exact multipliers) {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} points"
         )
@@ -185,7 +183,7 @@ def plan_table(results: Results) -> tuple[list[str], list[PlanRow]]:
 
 
 def _short(plan: Any) -> str:
-    return plan.engine if plan.rank is None else f"{plan.engine} ×{plan.rank}"
+    return f"{plan.engine} ×{plan.rank}" if plan.engine == "factored" and plan.rank is not None else plan.engine
 
 
 @dataclass(frozen=True)
