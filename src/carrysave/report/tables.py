@@ -152,9 +152,7 @@ def overview(results: Results, tolerance: float = TOLERANCE) -> str:
     if floats:
         lost = round(floats[0].accuracy.percent - results.exact.accuracy.percent, 2)
         change = f"{'costs' if lost > 0 else 'gains'} {abs(lost):.2f} points" if lost else "changes nothing"
-        text += (
-            f" The number format alone (exact multipliers) {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} points"
-        )
+        text += f" The number format alone (exact multipliers) {change}"
         text += f" against float's {floats[0].accuracy.percent:.2f}\u00a0%."
     return text
 
