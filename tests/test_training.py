@@ -199,3 +199,11 @@ def test_weights_survive_a_file(tmp_path):
     assert same(weights(model), weights(other))
     with pytest.raises(CheckpointError, match="holds weights, but no training state"):
         train(other, small_data(), 1, 0, 0.05, checkpoint=tmp_path / "weights.safetensors", progress=False)
+
+
+def test_on_a_terminal_a_bar_names_loss_and_accuracy(capsys, monkeypatch):
+    monkeypatch.setattr(training.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    history = train(small_model(), small_data(), 1, 0, 0.05)
+    captured = capsys.readouterr()
+    assert captured.out == "" and f"training, loss {history[0].loss:.4f}, {history[0].accuracy:.2f} %" in captured.err
