@@ -26,8 +26,8 @@ ALL_PAIRS = (
 ).split()
 OTHER_WIDTHS = (
     "exact:n={n} exact:tree=array,n={n} exact:tree=wallace,n={n} kulkarni:n={n} kulkarni:n={n},depth=2"
-    " or_compressed:n={n} recovery:n={n},c=3 planar:n={n},level=1 planar:n={n},level=3 truncated:n={n},c=5 mitchell:n={n}"
-    " mitchell_w:n={n},w=4 drum:n={n},k=3 drum:n={n},k=4"
+    " or_compressed:n={n} recovery:n={n},c=3 planar:n={n},level=1 planar:n={n},level=3 truncated:n={n},c=5"
+    " mitchell:n={n} mitchell_w:n={n},w=4 drum:n={n},k=3 drum:n={n},k=4"
 ).split()
 
 

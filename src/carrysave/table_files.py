@@ -10,6 +10,7 @@ import numpy as np
 
 MAX_OPERAND_BITS = 24  # of both operands together
 _MAX_BYTES = 1 << 28
+_NPY = b"\x93NUMPY"
 _TEXT_SUFFIXES = (".csv", ".txt", ".tsv")
 _RAW_BITS = 8  # products of wider operands do not fit uint16
 _TEXT_BYTES = b"0123456789+-,; \t\r\n"
@@ -60,24 +61,24 @@ def truth_tables(entries: np.ndarray, order: Sequence[int], bits: int) -> list[i
 
 def _read(file: Path) -> np.ndarray:
     suffix = file.suffix.lower()
-    head = file.open("rb").read(6) if suffix not in _TEXT_SUFFIXES else b""
-    if suffix == ".npy" or head == b"\x93NUMPY":
-        return _read_npy(file)
     data = file.read_bytes()
+    if suffix == ".npy" or data.startswith(_NPY):
+        return _read_npy(file, data[: len(_NPY)])
     if suffix in _TEXT_SUFFIXES or not data.translate(None, _TEXT_BYTES):
         return _read_text(data)
     return _read_raw(data)
 
 
-def _read_npy(file: Path) -> np.ndarray:
+def _read_npy(file: Path, head: bytes) -> np.ndarray:
+    if head != _NPY:
+        raise ValueError("not a readable .npy file: it has no .npy header")
     try:
         # mapped, so that a header that promises more than the file holds allocates nothing
         entries = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"not a readable .npy file: {error}") from None
-    if not isinstance(entries, np.ndarray) or entries.dtype.kind not in "iu" or entries.ndim != 2:
-        what = f"{entries.ndim}-dimensional {entries.dtype}" if isinstance(entries, np.ndarray) else "an archive"
-        raise ValueError(f"expected a two-dimensional integer array, got {what}")
+    if entries.dtype.kind not in "iu" or entries.ndim != 2:
+        raise ValueError(f"expected a two-dimensional integer array, got {entries.ndim}-dimensional {entries.dtype}")
     return np.array(entries)
 
 

@@ -33,6 +33,7 @@ class Multiplier(ABC):
     name: ClassVar[str]
     catalog: ClassVar[Mapping[str, str]] = {}  # named instances: a paper's name -> spec string
     own_sign: ClassVar[bool] = False  # where signed, product() itself takes and gives two's complement words
+    is_exact: ClassVar[bool] = False  # every product is right, at any width
     min_bits: ClassVar[int] = 2
     max_bits: ClassVar[int] = 32
 

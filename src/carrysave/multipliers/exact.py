@@ -22,6 +22,7 @@ class Exact(Multiplier):
     tree: Literal["array", "wallace", "dadda"] = "dadda"
     adder: Literal["ripple", "sklansky", "brent_kung", "kogge_stone"] = "sklansky"
     name = "exact"
+    is_exact = True
     catalog = {"Exact": "exact", "Wallace": "exact:tree=wallace", "Array": "exact:tree=array"}
 
     def product(self, a: Word, b: Word) -> Any:
