@@ -24,7 +24,7 @@ ORDER = [
     {"hardware"},
     {"data", "histograms", "ranges", "recipes", "quantizers"},
     {"engines"},
-    {"layers", "emulation", "calibration"},
+    {"layers", "functional", "emulation", "calibration"},
     {"training"},
     {"evaluation", "networks"},
     {"study", "results", "store", "trials", "loading", "questions", "records", "exploration"},

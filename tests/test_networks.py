@@ -31,7 +31,16 @@ def test_a_size_that_drops_pixels_is_refused(size):
         LeNet(size=size)
 
 
-def test_lenet_learns_digits_once(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def one_thread():
+    """Two threads that wait for each other are many times slower on a machine that is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_lenet_learns_digits_once(tmp_path, monkeypatch, capsys, one_thread):
     monkeypatch.setenv("CARRYSAVE_CACHE", str(tmp_path))
     state = torch.get_rng_state()
     model, train, test = networks.lenet("digits")
