@@ -218,8 +218,9 @@ def test_a_network_on_the_command_line_shares_the_trials(here: Path) -> None:
     # another number of calibration samples: only what does not depend on it is kept
     kept = {(ran["kind"], ran["name"]) for ran in found["ran"] if ran["kept"]}
     assert kept == {
-        ("accuracy", "float"), ("errors", "exact"), ("errors", "truncated:c=6"), ("cost", "exact"), ("cost", "truncated:c=6"),
-    }  # fmt: skip
+        ("accuracy", "float"),
+        *((kind, name) for kind in ("errors", "cost") for name in ("exact", "truncated:c=6")),
+    }
 
 
 def test_text_for_a_person(here: Path) -> None:
@@ -228,6 +229,7 @@ def test_text_for_a_person(here: Path) -> None:
     for words in ("A study of its own", "truncated:c=6", "95 % interval", "Of 3 approximate candidates"):
         assert words in result.stdout
     lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+    assert {line["event"] for line in lines} == {"start", "trial"}
     assert {line["stage"] for line in lines} == {"network", "calibration", "accuracy", "errors", "cost"}
     last = {line["stage"]: line for line in lines}
     assert all(line["done"] == line["total"] for line in last.values())

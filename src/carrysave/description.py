@@ -13,6 +13,7 @@ from carrysave.multipliers import MULTIPLIERS
 ERROR_TITLES = (
     ("mean_error", "mean error", 3, ""),
     ("mean_absolute_error", "mean |error|", 3, ""),
+    ("mean_relative_error", "mean relative", 3, "%"),
     ("nmed", "normalised (NMED)", 4, "%"),
     ("mred", "mean |relative| (MRED)", 3, "%"),
     ("worst_case", "worst |error|", 0, ""),

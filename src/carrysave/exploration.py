@@ -329,7 +329,10 @@ class _Run:
         rows = []
         for candidate in self.question.candidates:
             stored = accuracies[candidate.name]
-            spec = candidate.multipliers[0].spec if len(candidate.multipliers) == 1 else None
+            plans = tuple(LayerPlan(**plan) for plan in stored.result["plans"])
+            # a multiplier's cost speaks for the network only where it computes every layer
+            whole = {plan.layer for plan in plans} >= set(self.calibration.layers)
+            spec = candidate.multipliers[0].spec if whole and len(candidate.multipliers) == 1 else None
             rows.append(
                 Row(
                     name=candidate.name,
@@ -338,9 +341,9 @@ class _Run:
                     accuracy=records.accuracy_figure(stored),
                     against_exact=None if candidate.kind == "exact" else records.paired(stored, baseline),
                     cost=costs[spec] if spec else None,
-                    uniform=uniform.get(spec) if spec else None,
-                    own=own.get(candidate.name),
-                    plans=tuple(LayerPlan(**plan) for plan in stored.result["plans"]),
+                    uniform=uniform[spec] if spec else None,
+                    own=own.get(candidate.name) if spec else None,
+                    plans=plans,
                     left=tuple((name, why) for name, why in stored.result["left"]),
                     seconds=stored.seconds,
                 )

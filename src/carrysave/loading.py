@@ -72,17 +72,16 @@ def as_model(name: str, found: Any) -> nn.Module:
 
 def as_data(name: str, found: Any) -> Batches:
     """A Dataset, an (images, labels) pair of tensors, batches that can be iterated again, or a function giving one."""
-    if callable(found) and not hasattr(found, "__iter__"):
-        found = _call(name, found)
-    if isinstance(found, Dataset):
-        return found
-    if isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, Tensor) for part in found):
-        return Dataset(found[0].float(), found[1].long(), name)
-    if hasattr(found, "__iter__") and not hasattr(found, "__next__"):
-        return found
+    made: Any = _call(name, found) if callable(found) and not hasattr(found, "__iter__") else found
+    if isinstance(made, Dataset):
+        return made
+    if isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, Tensor) for part in made):
+        return Dataset(made[0].float(), made[1].long(), name)
+    if hasattr(made, "__iter__") and not hasattr(made, "__next__"):
+        return made
     raise ValueError(
         f"{name} must be a carrysave Dataset, an (images, labels) pair of tensors or a DataLoader, "
-        f"got {type(found).__name__}"
+        f"got {type(made).__name__}"
     )
 
 

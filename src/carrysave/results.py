@@ -118,7 +118,7 @@ class LayerPlan:
 class Row:
     """One recipe of a study: what it reaches, what its multiplier costs, how wrong that multiplier is.
 
-    Cost and error figures are None for float, and for a recipe of several multipliers.
+    Cost and error figures are None for float, and for a recipe in which not one multiplier computes every layer.
     """
 
     name: str

@@ -34,18 +34,23 @@ def shown() -> Iterator[Callable[[Any], None]]:
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[last]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
 
-        def update(event: Any) -> None:
-            if event.stage == "network" and event.done == 0:
-                return  # training, where needed, shows a bar of its own
-            if event.stage not in tasks:
-                tasks[event.stage] = bars.add_task(STAGES.get(event.stage, event.stage), total=event.total, last="")
-            last = event.name + (" (kept)" if event.kept else "")
-            bars.update(tasks[event.stage], completed=event.done, last=last if event.done < event.total else "")
+    def update(event: Any) -> None:
+        if event.stage == "network" and event.done == 0:
+            return  # training, where needed, shows a bar of its own; this display starts after it
+        if not tasks:
+            bars.start()
+        if event.stage not in tasks:
+            tasks[event.stage] = bars.add_task(STAGES.get(event.stage, event.stage), total=event.total, last="")
+        last = event.name + (" (kept)" if event.kept else "")
+        bars.update(tasks[event.stage], completed=event.done, last=last if event.done < event.total else "")
 
+    try:
         yield update
+    finally:
+        bars.stop()
 
 
 def _line(event: Any) -> None:

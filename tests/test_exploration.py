@@ -1,0 +1,157 @@
+"""Exploration: what makes a trial another one, which rows a question has, and the whole way from Python."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import carrysave as cs
+from carrysave.data import Dataset
+from carrysave.exploration import explore
+from carrysave.loading import as_data, as_model
+from carrysave.multipliers import MULTIPLIERS
+from carrysave.questions import candidates_of
+from carrysave.recipes import Arithmetic, Recipe, Rule
+from carrysave.study import Formats
+from carrysave.trials import data_hash, model_hash, multiplier_hash
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4)).eval()
+
+
+@pytest.fixture
+def data() -> Dataset:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.rand(120, 1, 6, 6, generator=generator)
+    return Dataset(images, torch.randint(0, 4, (120,), generator=generator), "random")
+
+
+def test_a_model_is_known_by_structure_and_weights(model: nn.Module) -> None:
+    same, other = copy.deepcopy(model), copy.deepcopy(model)
+    with torch.no_grad():
+        next(other.parameters()).view(-1)[0] += 1e-7
+    assert model_hash(same) == model_hash(model) != model_hash(other)
+    strided = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), *list(model)[1:])
+    strided[0].load_state_dict(model[0].state_dict())  # type: ignore[index]
+    assert model_hash(strided) != model_hash(model)
+
+
+def test_data_is_known_by_pixels_labels_and_order(data: Dataset) -> None:
+    batches = list(data.batches(50))
+    assert data_hash(batches) == data_hash(list(data.batches(50)))
+    assert data_hash(batches[::-1]) != data_hash(batches)
+    other = [(images, (labels + 1) % 4) for images, labels in batches]
+    assert data_hash(other) != data_hash(batches)
+    assert data_hash(data) != data_hash(data.subset(119, 0))
+
+
+def test_a_multiplier_is_known_by_what_it_computes() -> None:
+    def key(spec: str) -> str:
+        return multiplier_hash(MULTIPLIERS.parse(spec))
+
+    assert key("exact") == key("exact:tree=array") == key("truncated:c=0")
+    specs = (
+        "exact",
+        "kulkarni",
+        "drum:k=6",
+        "drum:k=5",
+        "exact:signed=true",
+        "exact:n=7",
+        "exact:n=16",
+        "drum:n=16,k=6",
+    )
+    assert len({key(spec) for spec in specs}) == len(specs)
+
+
+def test_rows_start_with_float_and_an_exact_baseline() -> None:
+    def rows(*specs: str) -> list[tuple[str, str]]:
+        return [(candidate.name, candidate.kind) for candidate in candidates_of(specs, {})]
+
+    assert rows("drum:k=6") == [("float", "float"), ("exact", "exact"), ("drum:k=6", "multiplier")]
+    assert rows("kulkarni", "exact:tree=array", "exact")[1:] == [
+        ("exact:tree=array", "exact"),
+        ("kulkarni", "multiplier"),
+        ("exact", "multiplier"),
+    ]
+    assert rows("drum:k=6,n=8", "drum:k=6") == rows("drum:k=6")  # one multiplier, written in two ways
+
+
+def test_formats_are_the_multipliers_usual_ones_unless_given() -> None:
+    candidates = {
+        c.name: c for c in candidates_of(["mitchell_w:w=6", "drum:n=6,k=4"], {}, Formats(weight_scales="channel"))
+    }
+    signed, narrow = candidates["mitchell_w:w=6"].arithmetics[0], candidates["drum:n=6,k=4"].arithmetics[0]
+    assert (signed.parts[1].low, narrow.parts[1].low, narrow.parts[1].high) == (-128, 0, 63)
+    assert narrow.weight_scales == "channel"
+    with pytest.raises(ValueError, match="the activation format"):
+        candidates_of(["kulkarni"], {}, Formats(activation="affine:bits=9"))
+
+
+def test_objects_of_a_user() -> None:
+    tensors = (torch.zeros(2, 1, 4, 4), torch.zeros(2))
+    made = as_data("d.py:x", lambda: tensors)
+    assert isinstance(made, Dataset) and made.labels.dtype == torch.int64
+    batches = [tensors]
+    assert as_data("d.py:x", batches) is batches
+    with pytest.raises(ValueError, match="d.py:x must be a carrysave Dataset, .* got generator"):
+        as_data("d.py:x", (batch for batch in batches))  # could be read only once
+    with pytest.raises(ValueError, match="must be a torch.nn.Module or a function that returns one, got int"):
+        as_model("m.py:x", 3)
+    with pytest.raises(ValueError, match=r"m.py:x\(\) failed: ZeroDivisionError"):
+        as_model("m.py:x", lambda: 1 // 0)
+    assert not as_model("m.py:x", nn.Dropout).training
+
+
+def test_exploring_from_python(
+    model: nn.Module, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARRYSAVE_CACHE", str(tmp_path / "cache"))
+    calibration = cs.calibrate(model, data, samples=60, seed=0)
+    first_only = Recipe([Rule("0", Arithmetic.natural("truncated:c=6"))])
+    results = explore(
+        model,
+        calibration,
+        ["exact", "truncated:c=6"],
+        data=data,
+        recipes={"first only": first_only},
+        effort="quick",
+        store=tmp_path / "s.sqlite",
+    )
+    assert [row.name for row in results.rows] == ["float", "exact", "truncated:c=6", "first only"]
+    for name in ("exact", "truncated:c=6"):
+        # the row says what the parts say by themselves
+        alone = cs.evaluate(cs.emulate(model, calibration, multiplier=name), data)
+        accuracy = results.row(name).accuracy
+        assert (accuracy.correct, accuracy.total) == (alone.correct, alone.total)
+        assert (accuracy.low, accuracy.high) == alone.interval
+    row = results.row("first only")
+    assert [plan.layer for plan in row.plans] == ["0"]
+    assert "3" in dict(row.left)
+    assert row.cost is None  # the other layer needs a multiplier, too
+    approximate = results.row("truncated:c=6").cost
+    assert results.exact.cost is not None and approximate is not None
+    assert approximate.area_um2 < results.exact.cost.area_um2
+    layers = {layer.name: layer for layer in results.layers}
+    assert (layers["0"].macs, layers["3"].macs) == (4 * 4 * 3 * 9, 48 * 4)
+    for layer in layers.values():
+        assert sum(layer.activation) == pytest.approx(1) and sum(layer.weight) == pytest.approx(1)
+    assert results.pareto("area_um2", "accuracy").save(tmp_path / "r.html").stat().st_size > 1_000_000
+
+
+def test_what_cannot_be_explored(model: nn.Module, data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="calibration is needed with a model of your own"):
+        explore(model, None, ["exact"], data=data, store=tmp_path / "s.sqlite")
+    with pytest.raises(ValueError, match="trained on a named data set"):
+        explore("lenet", None, ["exact"], data=data, store=tmp_path / "s.sqlite")
+    with pytest.raises(ValueError, match="unknown network 'lennet' .did you mean 'lenet'"):
+        explore("lennet", None, ["exact"], data="digits", store=tmp_path / "s.sqlite")
+    with pytest.raises(ValueError, match="did you mean 'drum'"):
+        explore(model, data, ["drumm"], data=data, store=tmp_path / "s.sqlite")
