@@ -16,11 +16,30 @@ The contract of a Word:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 TREES = ("array", "wallace", "dadda")
 ADDERS = ("ripple", "sklansky", "brent_kung", "kogge_stone")
+STAGES = ("terms", "reduction", "final adder")  # of a multiplier: where a bit was made; see `current_stage`
+
+_stage: ContextVar[str] = ContextVar("stage", default=STAGES[0])
+
+
+def current_stage() -> str:
+    """The part of a multiplier that is being built: a Word that records it tells where area and energy go."""
+    return _stage.get()
+
+
+@contextmanager
+def _in_stage(stage: str) -> Iterator[None]:
+    token = _stage.set(stage)
+    try:
+        yield
+    finally:
+        _stage.reset(token)
 
 
 class Word(ABC):
@@ -141,7 +160,8 @@ def _aligned(a: Word, b: Word) -> tuple[Any, Any]:
     return zext(a, width), zext(b, width)
 
 
-def _check_constant(value: int, width: int) -> None:
+def check_constant(value: int, width: int) -> None:
+    """Raises ValueError unless `value` fits `width` bits."""
     if width < 1 or not 0 <= value < (1 << width):
         raise ValueError(f"constant {value} does not fit {width} bits, unsigned")
 
@@ -379,7 +399,10 @@ def sum_columns(
     if not any(work):
         return next(bit for bits in columns for bit in bits).const(0, width)
     reduce = {"array": _reduce_array, "wallace": _reduce_wallace, "dadda": _reduce_dadda}[tree]
-    return _add_two_rows(reduce(work), adder, width)
+    with _in_stage("reduction"):
+        rows = reduce(work)
+    with _in_stage("final adder"):
+        return _add_two_rows(rows, adder, width)
 
 
 def _check_name(what: str, name: str, names: Sequence[str]) -> None:

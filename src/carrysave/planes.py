@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from carrysave.bits import Word, _check_constant
+from carrysave.bits import Word, check_constant
 
 
 class PlaneWord(Word):
@@ -59,7 +59,7 @@ class PlaneWord(Word):
         return PlaneWord(planes, self.lanes)
 
     def const(self, value: int, width: int) -> PlaneWord:
-        _check_constant(value, width)
+        check_constant(value, width)
         full = np.uint64(0xFFFFFFFFFFFFFFFF)
         column = np.array([full if value >> i & 1 else np.uint64(0) for i in range(width)], dtype=np.uint64)
         return self._like(np.broadcast_to(column[:, None], (width, self.planes.shape[1])))
