@@ -95,28 +95,27 @@ class _Decisions:
 
     def build(self, table: int, level: int = 0) -> Any:
         """The bit whose truth table over inputs[level:] is `table`."""
-        if table & 1:
-            return ~self._build(table ^ ((1 << (1 << (len(self.inputs) - level))) - 1), level)
-        return self._build(table, level)
+        if (table, level) not in self.known:
+            inverse = _inverse(table, len(self.inputs) - level)
+            self.known[table, level] = ~self.build(inverse, level) if table & 1 else self._decide(table, level)
+        return self.known[table, level]
 
-    def _build(self, table: int, level: int) -> Any:
+    def _decide(self, table: int, level: int) -> Any:
+        """`build` for a table whose first entry is 0."""
         if table == 0:
             return self.zero
-        found = self.known.get((table, level))
-        if found is None:
-            low, high = _halves(table, len(self.inputs) - level)
-            below, sel = level + 1, self.inputs[level]
-            if low == high:
-                found = self._build(low, below)
-            elif low == 0:
-                found = sel & self.build(high, below) if not self._full(high, below) else sel
-            else:
-                found = sel.mux(self.build(high, below), self._build(low, below))
-            self.known[table, level] = found
-        return found
-
-    def _full(self, table: int, level: int) -> bool:
-        return table == (1 << (1 << (len(self.inputs) - level))) - 1
+        below, sel = level + 1, self.inputs[level]
+        low, high = _halves(table, len(self.inputs) - level)
+        full = _inverse(0, len(self.inputs) - below)
+        if low == high:
+            return self.build(low, below)
+        if low == 0:
+            return sel if high == full else sel & self.build(high, below)
+        if high == full:
+            return sel | self.build(low, below)
+        if high == low ^ full:
+            return sel ^ self.build(low, below)
+        return sel.mux(self.build(high, below), self.build(low, below))
 
 
 class _Counter:
@@ -128,7 +127,7 @@ class _Counter:
 
     def visit(self, table: int, level: int) -> None:
         if table & 1:
-            table ^= (1 << (1 << (self.inputs - level))) - 1
+            table = _inverse(table, self.inputs - level)
         if table == 0 or (table, level) in self.seen:
             return
         low, high = _halves(table, self.inputs - level)
@@ -136,6 +135,11 @@ class _Counter:
             self.seen.add((table, level))
             self.visit(high, level + 1)
         self.visit(low, level + 1)
+
+
+def _inverse(table: int, inputs: int) -> int:
+    """The truth table of the inverted output."""
+    return table ^ ((1 << (1 << inputs)) - 1)
 
 
 def _halves(table: int, inputs: int) -> tuple[int, int]:
