@@ -165,3 +165,59 @@ _CELLS: dict[str, Any] = {
     "FA": lambda a, b, c: ((a | b) ^ c, (a | b) & c),
     "4-2": lambda a, b, c, d: ((a ^ b) | (c ^ d) | (a & b & c & d), (a & b) | (c & d)),
 }
+
+
+def roba(x: Any, y: Any, n: int) -> Any:
+    def nearest(v: int) -> int:
+        if v in (0, 3):
+            return v & 2
+        return min((1 << k for k in range(n + 1)), key=lambda p: (abs(v - p), -p))
+
+    def scalar(p: int, q: int) -> int:
+        return nearest(p) * q + nearest(q) * p - nearest(p) * nearest(q)
+
+    return np.vectorize(lambda p, q: scalar(int(p), int(q)), otypes=[object])(x, y)
+
+
+def tosam(x: Any, y: Any, n: int, h: int, t: int) -> Any:
+    from fractions import Fraction
+
+    def parts(v: int) -> tuple[int, Fraction, Fraction]:
+        k = v.bit_length() - 1
+        f = Fraction(v, 1 << k) - 1
+        return k, Fraction(int(f * 2**t), 2**t), Fraction(2 * int(f * 2**h) + 1, 2 ** (h + 1))
+
+    def scalar(p: int, q: int) -> int:
+        if not (p and q):
+            return 0
+        (ka, ta, ha), (kb, tb, hb) = parts(p), parts(q)
+        return int(2 ** (ka + kb) * (1 + ta + tb + ha * hb))
+
+    return np.vectorize(lambda p, q: scalar(int(p), int(q)), otypes=[object])(x, y)
+
+
+def iterative_log(x: Any, y: Any, n: int, iterations: int, t: int | None = None) -> Any:
+    def rest(v: int) -> int:
+        k = v.bit_length() - 1
+        f = v - (1 << k)
+        return f if t is None or t >= k else f >> (k - t) << (k - t)
+
+    def scalar(p: int, q: int) -> int:
+        z = 0
+        for _ in range(iterations):
+            if not (p and q):
+                break
+            ka, kb = p.bit_length() - 1, q.bit_length() - 1
+            p, q = rest(p), rest(q)
+            z += (1 << (ka + kb)) + (p << kb) + (q << ka)
+        return z
+
+    return np.vectorize(lambda p, q: scalar(int(p), int(q)), otypes=[object])(x, y)
+
+
+def hybrid_radix(x: Any, y: Any, n: int, r: int) -> Any:
+    m = (y + (1 << (r - 1))) % (1 << r) - (1 << (r - 1))
+    size, unit = abs(m), 1 << (r - 5)
+    digit = np.where(size < unit, 0, np.where(size < 3 * unit, 2 * unit, np.where(size < 6 * unit, 4 * unit, 8 * unit)))
+    digit = np.where(size >= 12 * unit, 16 * unit, digit)
+    return x * (y - m + np.where(m < 0, -1, 1) * digit)

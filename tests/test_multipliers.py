@@ -22,20 +22,23 @@ ALL_PAIRS = (
     " kulkarni:depth=3 kulkarni:depth=-1 or_compressed recovery:c=0 recovery:c=6 recovery:c=7 recovery:c=15"
     " planar:level=1 planar:level=3 planar:level=7 venkatachalam truncated:c=0 truncated:c=6 truncated:c=8"
     " truncated:c=14 compressed:heam mitchell mitchell_w:w=2 mitchell_w:w=6 mitchell_w:w=8"
-    " drum:k=1 drum:k=4 drum:k=5 drum:k=6 drum:k=7 drum:k=8"
+    " roba tosam:h=0,t=0 tosam:h=2,t=5 tosam:h=3,t=7 iterative_log:iterations=1 iterative_log:iterations=2"
+    " iterative_log:iterations=8 iterative_log:iterations=2,t=3 iterative_log:iterations=2,t=0"
+    " hybrid_radix:r=6 hybrid_radix:r=8 drum:k=1 drum:k=4 drum:k=5 drum:k=6 drum:k=7 drum:k=8"
 ).split()
+OWN_SIGN = ("mitchell_w", "hybrid_radix")
 OTHER_WIDTHS = (
     "exact:n={n} exact:tree=array,n={n} exact:tree=wallace,n={n} kulkarni:n={n} kulkarni:n={n},depth=2"
     " or_compressed:n={n} recovery:n={n},c=3 planar:n={n},level=1 planar:n={n},level=3 truncated:n={n},c=5"
-    " mitchell:n={n} mitchell_w:n={n},w=4 drum:n={n},k=3 drum:n={n},k=4"
+    " roba:n={n} tosam:n={n},h=1,t=3 iterative_log:n={n},iterations=2 iterative_log:n={n},iterations=3,t=2"
+    " hybrid_radix:n={n},r=6 mitchell:n={n} mitchell_w:n={n},w=4 drum:n={n},k=3 drum:n={n},k=4"
 ).split()
 
 
 def expected_product(m: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The integer model on operand values; by sign and magnitude where the circuit has no sign of its own."""
-    parameters = {
-        key: getattr(m, key) for key in ("depth", "c", "level", "w", "k") if getattr(m, key, None) is not None
-    }
+    names = ("depth", "c", "level", "w", "k", "h", "t", "iterations", "r")
+    parameters = {name: getattr(m, name) for name in names if getattr(m, name, None) is not None}
     model = MODELS[type(m).name]
     if not m.signed or m.own_sign:
         return model(x, y, m.n, **parameters)
@@ -55,6 +58,11 @@ def wide_operands(n: int, signed: bool) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0], pairs[:, 1]
 
 
+def test_every_family_has_a_model_or_a_test_of_its_own() -> None:
+    assert set(MULTIPLIERS.names()) == set(MODELS) | {"momeni", "table"}
+    assert {spec.partition(":")[0] for spec in ALL_PAIRS} == set(MODELS)
+
+
 @pytest.mark.parametrize("spec", ALL_PAIRS)
 def test_all_8_bit_pairs(spec: str) -> None:
     m = cs.multiplier(spec)
@@ -63,7 +71,7 @@ def test_all_8_bit_pairs(spec: str) -> None:
     assert (table(m).reshape(-1) == expected_product(m, x, y)).all()
 
 
-@pytest.mark.parametrize("spec", [s for s in ALL_PAIRS if not s.startswith("mitchell_w")])
+@pytest.mark.parametrize("spec", [s for s in ALL_PAIRS if not s.startswith(OWN_SIGN)])
 def test_signed_by_sign_and_magnitude(spec: str) -> None:
     m = cs.multiplier(spec + (",signed=true" if ":" in spec else ":signed=true"))
     values = operand_values(8, True)
@@ -77,8 +85,10 @@ def test_signed_by_sign_and_magnitude(spec: str) -> None:
 def test_other_widths(spec: str, n: int) -> None:
     if spec.startswith("recovery") and n == 6:
         pytest.skip("recovery adds its rows pairwise: n is a power of two")
+    if spec.startswith("hybrid_radix") and n == 4:
+        pytest.skip("a digit of hybrid_radix has six bits at least")
     for signed in (False, True):
-        if spec.startswith("mitchell_w") and not signed:
+        if spec.startswith(OWN_SIGN) and not signed:
             continue
         m = cs.multiplier(spec.format(n=n) + (",signed=true" if signed else ""))
         x, y = wide_operands(n, signed)
@@ -171,6 +181,14 @@ def test_published_relative_errors(n: int) -> None:
     assert short.mean_relative_error == pytest.approx(-0.059, abs=2e-4)
 
 
+def test_published_worst_cases_of_iterated_logarithms() -> None:
+    """-25 % after one block, -6.25 % after two (Babic 2011); exact after as many as there are bits."""
+    for iterations, worst in ((1, 0.25), (2, 0.0625)):
+        found = measure(cs.multiplier(f"iterative_log:iterations={iterations},n=10"))
+        assert 0.97 * worst < found.worst_relative < worst and found.mean_error == -found.mean_absolute_error
+    assert measure(cs.multiplier("iterative_log:iterations=8")).error_rate == 0
+
+
 def test_mitchell_w_of_special_operands() -> None:
     """-1 has magnitude 0, but is not zero: log 0 and 2^0 * 1."""
     m = cs.multiplier("mitchell_w:w=6")
@@ -202,6 +220,11 @@ def test_mitchell_w_of_special_operands() -> None:
         ("exact:n=33", "n=33 operand bits; it is defined for 2 to 32"),
         ("momeni:variant=5", "momeni: variant=5; 1, 2: design 1, 2 throughout"),
         ("momeni:variant=1,n=3", "defined for 4 to 32"),
+        ("tosam:h=6,t=5", "tosam: h=6, t=5; of the 7 fraction bits"),
+        ("iterative_log:iterations=0", "iterations=0; use 1 to n=8, which is exact"),
+        ("iterative_log:iterations=1,t=8", "has 0 to 7 bits below the leading 1"),
+        ("hybrid_radix:r=7", "both are even, and r is 6 to n"),
+        ("hybrid_radix:r=6,signed=false", "signed multiplier by definition"),
         ("kulkani", r"unknown multiplier 'kulkani' \(did you mean 'kulkarni'\?\)"),
     ],
 )
