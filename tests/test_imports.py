@@ -26,7 +26,7 @@ ORDER = [
     {"engines"},
     {"layers", "functional", "emulation", "calibration"},
     {"training"},
-    {"evaluation", "networks"},
+    {"evaluation", "networks", "bench"},
     {"study", "results", "store", "trials", "loading", "questions", "records", "exploration"},
     {"report"},
     {"description"},

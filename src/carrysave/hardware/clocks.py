@@ -1,0 +1,109 @@
+"""Designs at a clock: of everything the scripts found, the smallest circuit that meets the period, and its power
+there."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from carrysave.hardware.activity import Vectors
+from carrysave.hardware.library import Library
+from carrysave.hardware.netlist import Netlist
+from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, Power, energy
+from carrysave.hardware.synthesis import Mapped, Synthesis
+from carrysave.paths import cache_dir, write_atomically
+
+MODEL = "1"  # part of every cache key: raise it when power.py computes something else
+_UNITS = {"hz": 1e-9, "khz": 1e-6, "mhz": 1e-3, "ghz": 1.0}
+
+
+@dataclass(frozen=True)
+class AtClock:
+    """The smallest circuit of one design at a clock, and its power under each activity; `mapped` None where none
+    meets it."""
+
+    design: str
+    frequency_ghz: float
+    mapped: Mapped | None
+    power: Mapping[str, Power]
+
+
+def parse_frequencies(text: str) -> list[float]:
+    """GHz of "1GHz,2.5GHz,800MHz". Raises ValueError for anything else."""
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e-?\d+)?)\s*([kMG]?Hz)\s*", part, re.IGNORECASE)
+        if not match or float(match[1]) <= 0:
+            raise ValueError(
+                f"frequency {part.strip()!r}: expected a positive number with a unit, such as 2GHz or 800MHz"
+            )
+        found.append(float(match[1]) * _UNITS[match[2].lower()])
+    return found
+
+
+def smallest_at(syntheses: Iterable[Synthesis], frequency_ghz: float) -> Mapped | None:
+    """The smallest circuit among several structures of one function that meets the period."""
+    met = [mapped for s in syntheses if (mapped := s.meeting(1000.0 / frequency_ghz)) is not None]
+    return min(met, key=lambda mapped: mapped.area_um2, default=None)
+
+
+def at_clocks(
+    design: str,
+    syntheses: Sequence[Synthesis],
+    frequencies_ghz: Sequence[float],
+    activities: Sequence[Vectors],
+    output_load_ff: float = OUTPUT_LOAD_FF,
+) -> list[AtClock]:
+    """One entry per clock.
+
+    Args:
+        syntheses: the design, or several structures of it among which the smallest is taken.
+        activities: each gives a power, by its label.
+    """
+    rows = []
+    for frequency in frequencies_ghz:
+        mapped = smallest_at(syntheses, frequency)
+        power = {}
+        if mapped is not None:
+            for vectors in activities:
+                spent = cached_energy(mapped.netlist, syntheses[0].library, vectors, output_load_ff)
+                power[vectors.label] = spent.at(frequency)
+        rows.append(AtClock(design, frequency, mapped, power))
+    return rows
+
+
+def cached_energy(
+    netlist: Netlist, library: Library, vectors: Vectors, output_load_ff: float = OUTPUT_LOAD_FF, glitches: bool = False
+) -> Energy:
+    """`power.energy`, kept by the content of everything that it depends on."""
+    key = hashlib.sha256()
+    for part in (
+        MODEL,
+        library.digest,
+        netlist.blif(),
+        vectors.label,
+        repr(output_load_ff),
+        repr(glitches),
+        repr(vectors.in_order),
+    ):
+        key.update(part.encode() + b"\0")
+    for words in (vectors.before, vectors.after):
+        for port, word in sorted(words.items()):
+            key.update(f"{port} {word.width} {word.lanes} ".encode() + np.ascontiguousarray(word.planes).tobytes())
+    digest = key.hexdigest()
+    path = cache_dir() / "energy" / digest[:2] / f"{digest}.json.gz"
+    try:
+        data = json.loads(gzip.decompress(path.read_bytes()))
+        return Energy(**data | {"of_instance_fj": np.array(data["of_instance_fj"]), "notes": tuple(data["notes"])})
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        pass  # not there, or not readable: compute it
+    result = energy(netlist, library, vectors, output_load_ff, glitches)
+    data = asdict(result) | {"of_instance_fj": result.of_instance_fj.tolist()}
+    write_atomically(path, gzip.compress(json.dumps(data).encode(), 3))
+    return result

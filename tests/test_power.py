@@ -1,0 +1,227 @@
+"""Power against hand-computed sums on circuits of two to five cells, every term written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from carrysave.hardware.activity import Vectors, drawn, recorded, toggling
+from carrysave.hardware.library import Arc, Cell, Library, Pin, Power, Table
+from carrysave.hardware.netlist import NetlistError, parse_blif
+from carrysave.hardware.power import energy
+from carrysave.hardware.timing import analyze
+from carrysave.multipliers import MULTIPLIERS
+from carrysave.planes import PlaneWord
+
+V = 2.0
+LOAD = 3.0
+
+
+def flat(value: float) -> Table:
+    return Table((0.0,), (0.0,), np.array([[value]]))
+
+
+def plane(slope_slew: float, slope_load: float, constant: float) -> Table:
+    """constant + slope_slew * slew + slope_load * load, which bilinear interpolation reproduces everywhere."""
+    slew, load = np.meshgrid((0.0, 10.0), (0.0, 10.0), indexing="ij")
+    return Table((0.0, 10.0), (0.0, 10.0), constant + slope_slew * slew + slope_load * load)
+
+
+def arc(pin: str, sense: str, rise: Table, fall: Table, slew_rise: float = 4.0, slew_fall: float = 6.0) -> Arc:
+    tables = {
+        "cell_rise": rise,
+        "cell_fall": fall,
+        "rise_transition": flat(slew_rise),
+        "fall_transition": flat(slew_fall),
+    }
+    return Arc(pin, sense, tables=tables)
+
+
+def cell(name: str, pins: list[Pin], leakage: float = 5.0, states: tuple[tuple[str, float], ...] = ()) -> Cell:
+    return Cell(name, 1.0, leakage, tuple(pins), leakage_states=states)
+
+
+INVERTER = cell(
+    "INV",
+    [
+        Pin("A", "input", 1.0),
+        Pin(
+            "Y",
+            "output",
+            function="!A",
+            arcs=(arc("A", "negative_unate", plane(0, 2.0, 10.0), plane(0, 1.0, 20.0)),),
+            powers=(Power("A", None, plane(0.5, 0.1, 3.0), plane(0.25, 0.2, 7.0)),),
+        ),
+    ],
+    states=(("A", 4.0), ("!A", 8.0)),
+)
+NAND = cell(
+    "NAND",
+    [
+        Pin("A", "input", 1.5, powers=(Power(None, "!B", flat(0.25), flat(0.5)),)),
+        Pin("B", "input", 2.5, powers=(Power(None, "!A", flat(0.125), flat(0.75)),)),
+        Pin(
+            "Y",
+            "output",
+            function="!(A*B)",
+            arcs=(
+                arc("A", "negative_unate", flat(11.0), flat(12.0)),
+                arc("B", "negative_unate", flat(13.0), flat(14.0)),
+            ),
+            powers=(Power("A", "B", flat(1.0), flat(2.0)), Power("B", "A", flat(10.0), flat(20.0))),
+        ),
+    ],
+)
+LIBRARY = Library("tiny", V, 25.0, {c.name: c for c in (INVERTER, NAND)}, "hand", "0")
+CHAIN = parse_blif(".model chain\n.inputs x\n.outputs z\n.gate INV A=x Y=y\n.gate INV A=y Y=z\n.end\n", LIBRARY)
+GATE = parse_blif(".model gate\n.inputs a b\n.outputs y\n.gate NAND A=a B=b Y=y\n.end\n", LIBRARY)
+
+
+def pairs(**ports: tuple[list[int], list[int]]) -> Vectors:
+    before, after = (
+        {name: PlaneWord.from_ints(np.array(values[k]), 1) for name, values in ports.items()} for k in (0, 1)
+    )
+    return Vectors("by hand", before, after)
+
+
+def test_timing_of_a_chain() -> None:
+    timing = analyze(CHAIN, LIBRARY, output_load_ff=LOAD)
+    # first inverter drives 1 fF: rise 10 + 2, fall 20 + 1; second drives 3 fF: rise 10 + 6, fall 20 + 3
+    assert timing.arrival_ps["y"] == {"rise": 12.0, "fall": 21.0}
+    assert timing.arrival_ps["z"] == {"rise": 21.0 + 16.0, "fall": 12.0 + 23.0}
+    assert timing.delay_ps == 37.0 and timing.start == "x"
+    assert [(s.net, s.edge, s.delay_ps, s.load_ff) for s in timing.path] == [
+        ("y", "fall", 21.0, 1.0),
+        ("z", "rise", 16.0, 3.0),
+    ]
+
+
+def test_every_term_of_a_chain() -> None:
+    # four vectors: x rises, falls, stays 1, stays 0
+    result = energy(CHAIN, LIBRARY, pairs(x=([0, 1, 1, 0], [1, 0, 1, 0])), output_load_ff=LOAD)
+    half = 0.5 * V**2
+    per_toggle = half * (1.0 + 1.0 + LOAD)  # nets x, y and z
+    assert result.switching_fj == pytest.approx(2 * per_toggle / 4)
+    # x rises: y falls at input slew 0 and load 1; z rises at the slew of y's fall, 6, and load 3
+    first = (7.0 + 0.2 * 1) + (3.0 + 0.5 * 6 + 0.1 * 3)
+    # x falls: y rises at slew 0, load 1; z falls at the slew of y's rise, 4, and load 3
+    second = (3.0 + 0.1 * 1) + (7.0 + 0.25 * 4 + 0.2 * 3)
+    assert result.internal_fj == pytest.approx((first + second) / 4)
+    assert result.leakage_nw == pytest.approx(8.0 + 4.0)  # one inverter has its input at 1 and the other at 0, always
+    assert result.inputs_fj + result.of_instance_fj.sum() == pytest.approx(result.dynamic_fj)
+    power = result.at(2.0)
+    assert power.dynamic_uw == pytest.approx(2 * result.dynamic_fj) and power.leakage_uw == pytest.approx(0.012)
+    assert power.activity == "by hand"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "internal"),
+    [
+        ((0, 1), (1, 1), 2.0),  # a rises, b = 1: y falls through a's arc
+        ((1, 0), (1, 1), 20.0),  # b rises, a = 1: through b's
+        ((0, 0), (1, 1), (2.0 + 20.0) / 2),  # both rise and both conditions hold: the mean
+        (
+            (1, 1),
+            (0, 0),
+            (1.0 + 10.0) / 2 + 0.5 + 0.75,
+        ),  # both fall, no condition holds: all arcs that toggled; and the pins
+        ((0, 0), (1, 0), 0.25),  # a rises, b = 0: no output moves, the input pin costs
+        ((0, 1), (0, 0), 0.75),  # b falls, a = 0
+        ((0, 0), (0, 0), 0.0),
+    ],
+)
+def test_internal_energy_of_a_nand(before: tuple[int, int], after: tuple[int, int], internal: float) -> None:
+    vectors = pairs(a=([before[0]], [after[0]]), b=([before[1]], [after[1]]))
+    assert energy(GATE, LIBRARY, vectors, LOAD).internal_fj == pytest.approx(internal)
+
+
+def test_constant_inputs_leave_leakage_alone() -> None:
+    result = energy(GATE, LIBRARY, toggling({"a": 1, "b": 1}, rate=0.0), LOAD)
+    assert result.dynamic_fj == 0.0 and result.leakage_nw == 5.0
+
+
+def test_twice_the_toggles_cost_twice_the_energy() -> None:
+    def at(rate: float) -> float:
+        return energy(CHAIN, LIBRARY, toggling({"x": 1}, rate, count=1 << 16), LOAD).dynamic_fj
+
+    one = energy(CHAIN, LIBRARY, pairs(x=([0, 1], [1, 0])), LOAD).dynamic_fj
+    assert at(0.2) == pytest.approx(0.2 * one, rel=0.03) and at(0.4) == pytest.approx(0.4 * one, rel=0.03)
+    half = energy(CHAIN, LIBRARY, pairs(x=([0, 1, 0, 1], [1, 0, 0, 1])), LOAD).dynamic_fj
+    assert half == pytest.approx(one / 2)
+
+
+def test_a_glitch_is_counted_only_when_asked() -> None:
+    text = ".model hazard\n.inputs a\n.outputs y\n.gate INV A=a Y=n\n.gate INV A=n Y=m\n.gate INV A=m Y=o\n.gate NAND
+    A=a B=o Y=y\n" hazard = parse_blif(text + ".end\n", LIBRARY)
+    vectors = pairs(a=([0], [1]))  # y = !(a & !a) is 1 before and after; a pulse lasts three inverters
+    quiet, timed = (energy(hazard, LIBRARY, vectors, LOAD, glitches=g) for g in (False, True))
+    extra = timed.switching_fj - quiet.switching_fj
+    assert extra == pytest.approx(2 * 0.5 * V**2 * LOAD)
+    assert "not comparable" in timed.activity and "not comparable" not in quiet.activity
+
+
+def test_a_library_without_internal_power_says_so() -> None:
+    bare = Library(
+        "bare",
+        V,
+        25.0,
+        {
+            "NAND": cell(
+                "NAND", [Pin(p.name, p.direction, p.capacitance_ff, p.function, arcs=p.arcs) for p in NAND.pins]
+            )
+        },
+        "hand",
+        "1",
+    )
+    result = energy(GATE, bare, pairs(a=([0], [1]), b=([1], [1])), LOAD)
+    assert result.internal_fj == 0.0 and any("no internal power" in note for note in result.notes)
+
+
+def test_drawn_operands_follow_their_histograms() -> None:
+    m = MULTIPLIERS.parse("exact:n=4")
+    a, b = np.zeros(16), np.arange(16.0)
+    a[3] = 1
+    vectors = drawn(m, (a, b), "test", count=20_000)
+    values = vectors.after["b"].to_ints()
+    assert set(vectors.before["a"].to_ints().tolist()) == {3}
+    assert np.bincount(values, minlength=16) / 20_000 == pytest.approx(b / b.sum(), abs=0.01)
+    joint = np.zeros((16, 16))
+    joint[2, 9] = joint[5, 1] = 1.0
+    both = drawn(m, joint, "test", count=100)
+    assert set(zip(both.after["a"].to_ints().tolist(), both.after["b"].to_ints().tolist(), strict=True)) == {
+        (2, 9),
+        (5, 1),
+    }
+
+
+def test_a_recorded_stream_keeps_its_order() -> None:
+    m = MULTIPLIERS.parse("exact:n=4")
+    vectors = recorded(m, [1, 2, 3, 4], [5, 6, 7, 8], "stream")
+    assert vectors.before["a"].to_ints().tolist() == [1, 2, 3] and vectors.after["b"].to_ints().tolist() == [6, 7, 8]
+    assert vectors.in_order
+
+
+def test_bad_operands() -> None:
+    m = MULTIPLIERS.parse("exact:n=4")
+    good = np.ones(16)
+    with pytest.raises(ValueError, match=r"operands of b have shape \(8,\), expected \(16,\)"):
+        drawn(m, (good, np.ones(8)), "x")
+    with pytest.raises(ValueError, match="negative, non-finite or only zero"):
+        drawn(m, (good, np.zeros(16)), "x")
+    with pytest.raises(ValueError, match="toggle rate is 0 to 1"):
+        toggling({"a": 4}, 1.5)
+    with pytest.raises(ValueError, match="streams of 2 and 2 codes"):
+        recorded(m, [1, 2], [3, 4], "x")
+    with pytest.raises(ValueError, match="codes from 1 to 16; it is 4 bits wide"):
+        recorded(m, [1, 2, 16], [3, 4, 5], "x")
+    with pytest.raises(NetlistError, match="the vectors are for"):
+        energy(GATE, LIBRARY, toggling({"a": 2, "b": 1}), LOAD)
+
+
+def test_a_short_stream_states_its_standard_error() -> None:
+    generator = np.random.default_rng(0)
+    m = MULTIPLIERS.parse("exact:n=2")
+    text = ".model g\n.inputs a[0] a[1] b[0] b[1]\n.outputs p[0]\n.gate NAND A=a[0] B=b[0] Y=p[0]\n.end\n"
+    short = recorded(m, generator.integers(0, 4, 12), generator.integers(0, 4, 12), "short stream")
+    notes = energy(parse_blif(text, LIBRARY), LIBRARY, short, LOAD).notes
+    assert any("11 vectors are few: the standard error" in note for note in notes)
