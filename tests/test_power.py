@@ -151,8 +151,9 @@ def test_twice_the_toggles_cost_twice_the_energy() -> None:
 
 
 def test_a_glitch_is_counted_only_when_asked() -> None:
-    text = ".model hazard\n.inputs a\n.outputs y\n.gate INV A=a Y=n\n.gate INV A=n Y=m\n.gate INV A=m Y=o\n.gate NAND
-    A=a B=o Y=y\n" hazard = parse_blif(text + ".end\n", LIBRARY)
+    gates = ["INV A=a Y=n", "INV A=n Y=m", "INV A=m Y=o", "NAND A=a B=o Y=y"]
+    text = ".model hazard\n.inputs a\n.outputs y\n" + "".join(f".gate {gate}\n" for gate in gates)
+    hazard = parse_blif(text + ".end\n", LIBRARY)
     vectors = pairs(a=([0], [1]))  # y = !(a & !a) is 1 before and after; a pulse lasts three inverters
     quiet, timed = (energy(hazard, LIBRARY, vectors, LOAD, glitches=g) for g in (False, True))
     extra = timed.switching_fj - quiet.switching_fj

@@ -8,10 +8,8 @@ that stage, and a gate between such nets takes the stage of what it feeds.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +72,13 @@ def shares(
 ) -> Shares:
     """Area and energy of a netlist of `m` by stage."""
     labels, matched = stages(netlist, library, m)
-    area: Counter[Any] = Counter(dict.fromkeys(STAGES, 0.0))
-    spent: Counter[Any] = Counter(dict.fromkeys(STAGES, 0.0))
+    area, spent = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
     for k, (stage, instance) in enumerate(zip(labels, netlist.instances, strict=True)):
         if instance.cell in library.cells:
             area[stage] += library[instance.cell].area_um2
         if of_instance_fj is not None:
             spent[stage] += float(of_instance_fj[k])
-    return Shares(dict(area), None if of_instance_fj is None else dict(spent), matched)
+    return Shares(area, None if of_instance_fj is None else spent, matched)
 
 
 def _lookup(planes: list[NDArray[np.uint64]], seen: Mapping[bytes, str]) -> str | None:
