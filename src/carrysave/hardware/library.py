@@ -167,7 +167,8 @@ def check_mappable(library: Library) -> None:
     if missing:
         raise LibraryError(
             f"library {library.name} ({library.source}) lacks {', '.join(missing)} "
-            f"among its {len(library.combinational())} combinational cells; a kit split over several files needs all of them: give --liberty once for each"
+            f"among its {len(library.combinational())} combinational cells; "
+            "a kit split over several files needs all of them: give --liberty once for each"
         )
 
 

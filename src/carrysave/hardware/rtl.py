@@ -63,7 +63,8 @@ class RtlWord(Word):
         if isinstance(value, Slice):  # a slice of a wire's slice is a slice of the wire: expressions never nest
             whole: Any = value.value
             return RtlWord(self.module, whole[value.start + low : value.start + high])
-        return RtlWord(self.module, value[low:high])
+        part: Any = value[low:high]
+        return RtlWord(self.module, part)
 
     def _concat(self, words: Sequence[RtlWord]) -> RtlWord:
         return self._wire(Cat(*[word.value for word in words]), "word", sum(word.width for word in words))

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 # the alias compress2rs of abc.rc, which the ABC of the pyosys wheel does not know
 _SHRINK = (
     "balance -l; resub -K 6 -l; rewrite -l; resub -K 6 -N 2 -l; refactor -l; resub -K 8 -l; balance -l; "
-    "resub -K 8 -N 2 -l; rewrite -l; resub -K 10 -l; rewrite -z; resub -K 10 -N 2 -l; balance -l; resub -K 12 -l; refactor -z; "
-    "resub -K 12 -N 2 -l; rewrite -z; balance -l"
+    "resub -K 8 -N 2 -l; rewrite -l; resub -K 10 -l; rewrite -z; resub -K 10 -N 2 -l; balance -l; "
+    "resub -K 12 -l; refactor -z; resub -K 12 -N 2 -l; rewrite -z; balance -l"
 )
 _FLOW = "&get -n; &nf -p; &put"
 _FLOW_SMALL = "&get -n; &nf -p -R 200; &put"
-_FAST = "map -B 0.9; topo"  # map leaves gates without fanout, which buffer refuses; topo drops them
+# map leaves gates without fanout, which buffer refuses; topo drops them. -S and -G are the slew [ps] and the gain [%]
+# at which it reads the delay tables: higher ones make it take fewer and smaller gates.
+_FAST = "map -B 0.9; topo"
+_FAST_LEAN = "map -B 0.9 -S 40 -G 400; topo"
+_FAST_SMALL = "map -B 1.2 -S 40 -G 400; topo"
 _AREA = "amap -F 4 -A 8"
 
 
@@ -35,10 +39,12 @@ _ALL = (
     Script("fast", "strash; &get -n; &syn2; &dch -f; &put", _FAST),
     Script("lean", f"strash; dch -f; {_SHRINK}; {_SHRINK}; dch -f", _FLOW_SMALL),
     Script("small", f"strash; ifraig; dc2; {_SHRINK}; dc2; {_SHRINK}; dch", _AREA),
-    Script("fast-choices", "strash; dch -f", _FAST),
+    Script("fast-lean", "strash; &get -n; &syn2; &dch -f; &put", _FAST_LEAN),
     Script("lean-balanced", f"strash; ifraig; dc2; {_SHRINK}; dc2; {_SHRINK}; dch", _FLOW),
-    Script("fast-deep", "strash; &get -n; &syn3; &syn3; &dch -f; &put", _FAST),
-    Script("fast-wide", "strash; dch -f; dch -f", _FAST),
+    Script("fast-deep", "strash; &get -n; &syn3; &syn3; &dch -f; &put", _FAST_LEAN),
+    Script("fast-wide", "strash; dch -f; dch -f", "map -B 0.9 -S 80 -G 400; topo"),
+    Script("fast-small", "strash; dch -f; dch -f", _FAST_SMALL),
+    Script("fast-rewritten", f"strash; dch -f; {_SHRINK}; dch -f", _FAST_LEAN),
     Script("small-deep", "strash; &get -n; &syn4; &dch -f; &put", _AREA),
     Script("balanced-plain", f"strash; dch -f; {_SHRINK}; dc2", _FLOW),
     Script("small-choices", "strash; dch -f; dch -f", _AREA),

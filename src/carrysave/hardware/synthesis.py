@@ -105,7 +105,7 @@ def synthesize(
     Args:
         library: the built-in compact one if None.
         scripts: names from `SCRIPTS`; those of the effort if None.
-        effort: "quick" (4 scripts, 3 sizings each) or "normal" (12 scripts, 5 sizings).
+        effort: "quick" (4 scripts, 3 sizings each) or "normal" (14 scripts, 5 sizings).
         load_ff: capacitance at every output [fF].
         tools: Yosys and ABC; those of the installed pyosys if None.
 
@@ -146,6 +146,17 @@ def synthesize_many(
     """
     jobs = [make_job(module_name(m.spec), rtlil(m), library, None, effort, load_ff, tools) for m in multipliers]
     return _run_all(jobs, progress, workers)
+
+
+def report_delay(netlist: Netlist, library: Library, *, load_ff: float = 0.0, tools: Tools | None = None) -> float:
+    """Delay [ps] of a mapped netlist by ABC's static timing over the library's tables."""
+    tools = tools or Tools.installed()
+    files = {"cells.lib": _liberty_text(library), "map.blif": netlist.blif(), "load.constr": f"set_load {load_ff:g}\n"}
+    load = "read_constr load.constr\n" if load_ff else ""
+    commands = f"read_lib cells.lib\n{load}read_blif map.blif\ntopo\nstime\nwrite_blif timed.blif\n"
+    stage = f"{netlist.name}: timing with ABC"
+    texts, log = tools.run_abc(stage, commands, files, ["timed.blif"])
+    return _rows(stage, ["timed"], texts, log)[0]["delay_ps"]
 
 
 def make_job(
