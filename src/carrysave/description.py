@@ -66,7 +66,7 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
         "cost": {
             "area_um2": price.area_um2,
             "min_delay_ps": price.min_delay_ps,
-            "cells": price.cells,
+            "cells": dict(price.cells),
             "source": price.source,
             "pareto": [{"area_um2": a, "delay_ps": d, "script": str(s)} for a, d, s in price.pareto],
         },

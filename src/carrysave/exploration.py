@@ -358,7 +358,7 @@ class _Run:
         given = isinstance(q.calibration, Calibration)
         sources = [
             ("accuracy", f"{q.data}, {total:,} test images; {hashes}"),
-            ("area and delay", f"{costs.source if costs else ''}; effort {q.effort}; one multiplier, its cells alone"),
+            ("area and delay", f"{costs.source if costs else ''}; one multiplier, its cells alone"),
             ("errors", "every operand pair to 12 bits an operand, a seeded sample above; “here”: all layers' operands"),
             ("calibration", "given" if given else f"{q.samples} samples, seed {q.seed}"),
             *(("note", note) for note in q.notes),

@@ -100,7 +100,7 @@ def timed_cost(m: Multiplier, library: Library, effort: Effort) -> tuple[dict[st
     start = time.perf_counter()
     figure = cost(m, library, effort=effort)
     points = [[float(area), float(delay), str(script)] for area, delay, script in figure.pareto]
-    return {"pareto": points, "cells": figure.cells, "source": figure.source}, time.perf_counter() - start
+    return {"pareto": points, "cells": sum(figure.cells.values()), "source": figure.source}, time.perf_counter() - start
 
 
 def cost_result(future: Future[tuple[dict[str, Any], float]], spec: str) -> tuple[dict[str, Any], float]:
