@@ -32,7 +32,7 @@ from carrysave.paths import cache_dir, write_atomically
 FLOW = "1"  # part of every cache key: raise it when the commands below change
 _LOWER = "read_rtlil design.il\nsynth -flatten -noabc\nopt_clean -purge\nwrite_blif design.blif\n"
 _RELAXED_PS = 1_000_000  # a target that every circuit meets
-_STEPS = {"quick": (0.5,), "normal": (0.2, 0.4, 0.7)}  # sizings between the fastest (0) and the smallest (1)
+_STEPS = {"quick": (0.5,), "normal": (0.2, 0.5, 0.75)}  # sizings between the fastest (0) and the smallest (1)
 _FIGURES = re.compile(r"Area =\s*([\d.]+).*?Delay =\s*([\d.]+) ps")
 
 
