@@ -79,8 +79,9 @@ def error(*arguments: str) -> str:
     result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
-    assert result.stderr.startswith("carrysave: ")
-    return result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]  # without progress
+    assert lines[0].startswith("carrysave: ")
+    return "\n".join(lines)
 
 
 def test_help_and_version_load_nothing_heavy() -> None:
@@ -248,9 +249,6 @@ def test_explorations_that_cannot_be(here: Path) -> None:
     assert "my_net.py is no store of trials" in error("explore", "study.toml", "--store", "my_net.py")
     network = ["explore", "my_net.py:model", "--data", "my_data.py:test", "--store", "s.sqlite", "--multiplier"]
     assert "did you mean 'drum'" in error(*network, "drumm:k=6")
-    assert "the activation format" in error(*network, "kulkarni:n=4", "exact").replace(
-        "affine:bits=4", "the activation format"
-    )
 
 
 def test_files_of_a_user_that_are_wrong(here: Path) -> None:

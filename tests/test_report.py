@@ -283,6 +283,13 @@ def test_the_plots_of_the_report_have_the_rows_and_the_axes_asked_for(results: R
     assert points["float"]["values"]["area_um2"] is None
 
 
+def test_few_images_give_wide_intervals_and_still_a_report(results: Results, tmp_path: Path) -> None:
+    wide = AccuracyFigure(2, 4, 50.0, 15.0, 85.0)
+    rows = tuple(dataclasses.replace(row, accuracy=wide) for row in results.rows[:2])
+    page = parse(dataclasses.replace(results, rows=rows, layers=(), ran=()).save(tmp_path / "report.html"))
+    assert "15.00–85.00" in "".join(page.text)
+
+
 def test_saving_by_the_ending_of_the_name(results: Results, tmp_path: Path) -> None:
     assert results.save(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in results.save(tmp_path / "a.svg").read_bytes()[:600]

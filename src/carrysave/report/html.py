@@ -100,9 +100,9 @@ def error_maps(results: Results) -> list[tuple[str, str, Any]]:
 
 def _span(results: Results) -> tuple[float, float]:
     """Accuracy range of the table's interval bars: rows within 10 points of the best, the others are cut off."""
-    top = max(row.accuracy.high for row in results.rows)
-    near = [row.accuracy.low for row in results.rows if row.accuracy.percent > top - 10]
-    return min(near), top
+    best = max(row.accuracy.percent for row in results.rows)
+    near = [row.accuracy for row in results.rows if row.accuracy.percent > best - 10]
+    return min(accuracy.low for accuracy in near), max(accuracy.high for accuracy in near)
 
 
 def _script_json(value: Any) -> str:
