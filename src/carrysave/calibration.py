@@ -128,8 +128,12 @@ class Calibration:
             codes = weight.codes(torch.from_numpy(record.weight))
             right = np.bincount((codes - weight.format.low).reshape(-1).numpy(), minlength=len(codes_of(weight.format)))
         return Operands(
-            _by_pattern(left, patterns_of(multiplier, activation.format, multiplier.a_bits), multiplier.a_bits, record.macs),
-            _by_pattern(right, patterns_of(multiplier, weight.format, multiplier.b_bits), multiplier.b_bits, record.macs),
+            _by_pattern(
+                left, patterns_of(multiplier, activation.format, multiplier.a_bits), multiplier.a_bits, record.macs
+            ),
+            _by_pattern(
+                right, patterns_of(multiplier, weight.format, multiplier.b_bits), multiplier.b_bits, record.macs
+            ),
         )
 
     def operands_of_all(self, arithmetic: Arithmetic) -> Operands:
@@ -162,7 +166,7 @@ class Calibration:
     def load(cls, path: str | Path) -> Calibration:
         """From `save`'s file. Raises ValueError if it is not one or is damaged, FileNotFoundError if it is absent."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             meta = json.loads(str(arrays["meta"]))
             if meta["version"] != VERSION:
@@ -236,7 +240,9 @@ class _Recorder(Handler):
         self.saw_linear(name, "linear", False, x, weight, bias, result)
         return result
 
-    def conv2d(self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any) -> torch.Tensor:
+    def conv2d(
+        self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any
+    ) -> torch.Tensor:
         result = F.conv2d(x, weight, bias, **how)
         layer = _as_module(weight, **how)
         self.saw_conv(name, "conv2d", False, x, weight, bias, result, layer)
@@ -262,10 +268,12 @@ class _Recorder(Handler):
         if layer.padding_mode != "zeros":
             x = F.pad(x, (border[1], border[3], border[0], border[2]), mode=layer.padding_mode)
             border = (0, 0, 0, 0)
-        uses = np.multiply.outer(*(
-            _positions(x.shape[2 + d], layer.kernel_size[d], layer.stride[d], layer.dilation[d], border[d], result.shape[d - 2])
+        outputs = result.shape[-2:]
+        rows, columns = (
+            _positions(x.shape[2 + d], layer.kernel_size[d], layer.stride[d], layer.dilation[d], border[d], outputs[d])
             for d in (0, 1)
-        ))  # fmt: skip
+        )
+        uses = np.multiply.outer(rows, columns)
         record.input = _added(record.input, _histogram(name, x, "an activation", uses))
         macs = result.numel() * weight[0].numel()
         record.macs += macs
@@ -309,8 +317,8 @@ def check_finite(layer: str, x: torch.Tensor, what: str) -> None:
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise ValueError(
-            f"layer {layer!r}: {what} is NaN or infinite ({bad} of {x.numel()} values); calibration needs finite values,"
-            " so check the model's weights and the data's preparation"
+            f"layer {layer!r}: {what} is NaN or infinite ({bad} of {x.numel()} values); calibration needs"
+            " finite values, so check the model's weights and the data's preparation"
         )
 
 
@@ -356,7 +364,9 @@ def _code_histogram(histogram: Histogram, quantizer: Quantizer) -> np.ndarray:
 
 def _by_pattern(counts: np.ndarray, patterns: np.ndarray, bits: int, total: float) -> np.ndarray:
     if bits > 20:
-        raise ValueError(f"operands: histograms over 2^{bits} bit patterns are too long; use a multiplier of up to 20 bits")
+        raise ValueError(
+            f"operands: histograms over 2^{bits} bit patterns are too long; use a multiplier of up to 20 bits"
+        )
     spread = np.bincount(patterns, counts, minlength=1 << bits)
     return spread * (total / spread.sum())
 
@@ -371,7 +381,9 @@ def _batches(data: Any, samples: int, seed: int) -> Iterator[torch.Tensor]:
     for batch in batches:
         images = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(images, torch.Tensor):
-            raise TypeError(f"calibrate: batches are tensors or tuples that start with one, not {type(images).__name__}")
+            raise TypeError(
+                f"calibrate: batches are tensors or tuples that start with one, not {type(images).__name__}"
+            )
         yield images[:left]
         left -= min(left, len(images))
         if left == 0:

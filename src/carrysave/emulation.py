@@ -1,4 +1,4 @@
-"""A copy of a model in which chosen layers compute with chosen arithmetic; what was replaced, what was left, and why."""
+"""A copy of a model in which chosen layers compute with chosen arithmetic; what was replaced, what left, and why."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ class _Builder:
         if not list(module.parameters(recurse=False)):
             return False
         calls = (r for r in self.calibration.records.values() if not r.module)
-        return not any(r.name.startswith(f"{name}." if name else "") and "." not in r.name[len(name) + 1 :] for r in calls)
+        return not any(
+            r.name.startswith(f"{name}." if name else "") and "." not in r.name[len(name) + 1 :] for r in calls
+        )
 
     def _obstacle(self, name: str, module: nn.Module) -> str | None:
         """Why this module cannot be emulated, with the way out; None if it can."""
@@ -166,7 +168,9 @@ class _Builder:
 
     def _core(self, record: LayerRecord, arithmetic: Arithmetic) -> Emulation:
         activation, weight = self.calibration.quantizers(record.name, arithmetic)
-        return Emulation(record.name, arithmetic, activation, self.engine, weight if record.second is not None else None)
+        return Emulation(
+            record.name, arithmetic, activation, self.engine, weight if record.second is not None else None
+        )
 
     def _set(self, module: nn.Module, emulated: nn.Module) -> None:
         """Everywhere: a layer may be used in several places."""
@@ -199,7 +203,9 @@ class _Functions(Handler):
         core = self.cores.get(name)
         return F.linear(x, weight, bias) if core is None else layers.linear(core, x, weight, bias)
 
-    def conv2d(self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any) -> torch.Tensor:
+    def conv2d(
+        self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any
+    ) -> torch.Tensor:
         core = self.cores.get(name)
         if core is None:
             return F.conv2d(x, weight, bias, **how)

@@ -30,7 +30,16 @@ _UNSUPPORTED = {
     torch.conv_transpose3d: "conv_transpose3d", torch.chain_matmul: "chain_matmul", torch.linalg.multi_dot: "multi_dot",
 }  # fmt: skip
 Matmul = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor]
-OWN_CALLS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear)
+OWN_CALLS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Bilinear,
+)
 
 
 class Handler:
@@ -42,7 +51,9 @@ class Handler:
     def linear(self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         raise NotImplementedError
 
-    def conv2d(self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any) -> torch.Tensor:
+    def conv2d(
+        self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any
+    ) -> torch.Tensor:
         raise NotImplementedError
 
     def other(self, name: str, kind: str) -> None:

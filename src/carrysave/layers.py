@@ -256,7 +256,9 @@ def call_geometry(
 ) -> tuple[torch.Tensor, Geometry]:
     """An F.conv2d call's input, padded where the padding is not symmetric, and its geometry."""
     stride, dilation = _pair(stride), _pair(dilation)
-    top, left, bottom, right = sides(padding if isinstance(padding, str) else _pair(padding), weight.shape[2:], dilation)
+    top, left, bottom, right = sides(
+        padding if isinstance(padding, str) else _pair(padding), weight.shape[2:], dilation
+    )
     if (top, left) == (bottom, right):
         return x, Geometry("conv", stride, (top, left), dilation, groups)
     return F.pad(x, (left, right, top, bottom)), Geometry("conv", stride, (0, 0), dilation, groups)

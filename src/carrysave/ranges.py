@@ -101,7 +101,9 @@ class MeanSquare(RangeMethod):
         for factor in self.factors:
             scale, zero = fmt.grid(sample.low * factor, sample.high * factor)
             codes = fmt.encode(sample.values, scale[:, None], zero[:, None])
-            error = ((fmt.decode(codes, scale[:, None], zero[:, None]) - sample.values) ** 2 * sample.counts).sum(axis=1)
+            error = ((fmt.decode(codes, scale[:, None], zero[:, None]) - sample.values) ** 2 * sample.counts).sum(
+                axis=1
+            )
             chosen = np.where(error < best, factor, chosen)
             best = np.minimum(error, best)
         return sample.low * chosen, sample.high * chosen

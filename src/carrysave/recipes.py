@@ -53,7 +53,7 @@ class Arithmetic:
 
     @classmethod
     def natural(cls, multiplier: Multiplier | str) -> Arithmetic:
-        """The usual formats for a multiplier: unsigned affine as wide as its operands (16 bits at most), fixed if signed."""
+        """The usual formats for a multiplier: fixed if signed, else affine as wide as its operands, to 16 bits."""
         m: Multiplier = MULTIPLIERS.parse(multiplier)
         if m.signed:
             return cls(f"fixed:bits={m.a_bits}", f"fixed:bits={m.b_bits}", m)
@@ -107,7 +107,8 @@ def check_operands(multiplier: Multiplier, activation: Format, weight: Format) -
             continue
         raise ValueError(
             f"{multiplier.spec}: the {role} format {fmt.spec} has codes {smallest} to {fmt.high}, but the multiplier"
-            f" takes {'signed' if multiplier.signed else 'unsigned'} operands {low} to {high}; {_way_out(multiplier, fmt)}"
+            f" takes {'signed' if multiplier.signed else 'unsigned'} operands {low} to {high};"
+            f" {_way_out(multiplier, fmt)}"
         )
 
 

@@ -74,7 +74,10 @@ class _Layer:
         self.problem, self.geometry, self.rank = problem, problem.geometry, factors.rank
         weights = problem.weights
         self._low, self._index = problem.products.activation.low, weights - problem.products.weight.low
-        x = torch.arange(self._low, problem.products.activation.high + 1, device=weights.device) - problem.activation_zero
+        x = (
+            torch.arange(self._low, problem.products.activation.high + 1, device=weights.device)
+            - problem.activation_zero
+        )
         u = torch.from_numpy(factors.u.T.copy()).to(weights.device)
         v = torch.from_numpy(factors.v).to(weights.device)
         # constants out of u are constants of a channel; out of v they join p, as does a weight zero shared by all
@@ -132,17 +135,17 @@ class _Layer:
         if self.geometry.kind == "linear":
             return torch.cat([row[index] for row in tables], dim=1)
         n, c, h, w = index.shape
-        grouped = index.reshape(n, self.geometry.groups, -1, h, w)
-        return torch.cat([row[grouped] for row in tables], dim=2).reshape(n, -1, h, w)
+        grouped = index.reshape(n, self.geometry.groups, c // self.geometry.groups, h, w)
+        return torch.cat([row[grouped] for row in tables], dim=2).reshape(n, len(tables) * c, h, w)
 
     def _box(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of `values` (float64 integers) over each output's taps, exact below 2^53: int64, for every channel."""
+        """The sum of `values` (float64 integers) over each output's taps, exact below 2^53: int64, per channel."""
         outputs = self._index.shape[0]
         if self.geometry.kind == "linear":
             return values.sum(1, keepdim=True).to(torch.int64)
         g = self.geometry
-        n, _, h, w = values.shape
-        depths = values.reshape(n, g.groups, -1, h, w).sum(2)
+        n, c, h, w = values.shape
+        depths = values.reshape(n, g.groups, c // g.groups, h, w).sum(2)
         ones = torch.ones((g.groups, 1, *self._index.shape[2:]), dtype=torch.float64, device=values.device)
         sums = F.conv2d(depths, ones, None, g.stride, (0, 0), g.dilation, g.groups).to(torch.int64)
         return sums if g.groups == 1 else sums.repeat_interleave(outputs // g.groups, dim=1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from carrysave.engines import lattice
 
-MAX_RANK = 16
+MAX_RANK = 8  # more would cost more than a look-up per product
 ONE_DIGIT = 255  # the span of values that an 8-bit digit holds once its offset is folded into p and q
 _MULTIPLES = np.array([s * (1 << e) for e in range(8) for s in (1, -1)])
 
@@ -107,7 +107,7 @@ def _lattice_factors(matrix: np.ndarray, rows: list[int], columns: list[int]) ->
         return np.zeros((matrix.shape[0], 0), np.int64), np.zeros((0, matrix.shape[1]), np.int64)
     exact = matrix.astype(object)
     # a vector of the row space is fixed by its entries in the pivot columns: the lattice is found there, then widened
-    basis = np.array(lattice.row_lattice(matrix[:, columns]), dtype=object)
+    basis = np.array(lattice.row_lattice(matrix[:, columns], rows), dtype=object)
     to_rows = np.array(lattice.inverse(matrix[np.ix_(rows, columns)].tolist()), dtype=object)
     wide = basis @ to_rows @ exact[rows]
     reduced = np.array(lattice.lll([[int(value) for value in row] for row in wide]), dtype=object)

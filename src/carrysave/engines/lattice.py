@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 PRIME = (1 << 31) - 1
+_SAMPLE = 300
 
 
 def pivots(matrix: np.ndarray, limit: int) -> tuple[list[int], list[int]]:
@@ -14,6 +15,11 @@ def pivots(matrix: np.ndarray, limit: int) -> tuple[list[int], list[int]]:
 
     Stops at limit + 1 pivots. (That the rank is not larger is proved by rebuilding the matrix from its factors.)
     """
+    step = [max(1, size // _SAMPLE) for size in matrix.shape]
+    if max(step) > 1:  # a high rank shows in a part of a large matrix, at a fraction of the cost
+        rows, columns = pivots(matrix[:: step[0], :: step[1]][:_SAMPLE, :_SAMPLE], limit)
+        if len(rows) > limit:
+            return [step[0] * i for i in rows], [step[1] * j for j in columns]
     work = matrix.astype(np.int64) % PRIME
     rows: list[int] = []
     columns: list[int] = []
@@ -45,30 +51,40 @@ def inverse(matrix: list[list[int]]) -> list[list[Fraction]]:
     return [row[size:] for row in work]
 
 
-def row_lattice(rows: np.ndarray) -> list[list[int]]:
-    """A basis (Hermite form) of the lattice that integer `rows` [m, r] of full column rank span."""
+def row_lattice(rows: np.ndarray, independent: list[int]) -> list[list[int]]:
+    """A basis (Hermite form) of the lattice that integer `rows` [m, r] span; r rows, `independent`, have full rank."""
     size = rows.shape[1]
-    basis: list[list[int] | None] = [None] * size
+    # the independent rows alone span every multiple of their determinant: entries may be kept below it
+    modulus = abs(determinant(rows[independent].tolist()))
+    basis = [[modulus * (i == j) for j in range(size)] for i in range(size)]
     for vector in np.unique(rows, axis=0).tolist():
-        _insert(basis, vector)
-    assert all(row is not None for row in basis), "rows lack full column rank"
-    return [row for row in basis if row is not None]
+        _insert(basis, [value % modulus for value in vector], modulus)
+    return basis
 
 
-def _insert(basis: list[list[int] | None], vector: list[int]) -> None:
+def determinant(matrix: list[list[int]]) -> int:
+    """By Bareiss's fraction-free elimination."""
+    work, previous, sign = [row[:] for row in matrix], 1, 1
+    for i in range(len(work)):
+        pivot = next((k for k in range(i, len(work)) if work[k][i]), None)
+        if pivot is None:
+            return 0
+        if pivot != i:
+            work[i], work[pivot], sign = work[pivot], work[i], -sign
+        for k in range(i + 1, len(work)):
+            for j in range(i + 1, len(work)):
+                work[k][j] = (work[k][j] * work[i][i] - work[k][i] * work[i][j]) // previous
+        previous = work[i][i]
+    return sign * previous
+
+
+def _insert(basis: list[list[int]], vector: list[int], modulus: int) -> None:
     for i in range(len(vector)):
-        if vector[i] == 0:
-            continue
         row = basis[i]
-        if row is None:
-            basis[i] = vector
-            return
-        while vector[i]:  # Euclid on two rows; the smaller leading entry stays in the basis
+        while vector[i]:  # Euclid on two rows; what is left of `vector` starts further right
             quotient = row[i] // vector[i]
-            row, vector = vector, [a - quotient * b for a, b in zip(row, vector, strict=True)]
+            row, vector = vector, [(a - quotient * b) % modulus for a, b in zip(row, vector, strict=True)]
         basis[i] = row
-        # what is left of `vector` starts further right
-    return
 
 
 def lll(basis: list[list[int]]) -> list[list[int]]:

@@ -118,7 +118,9 @@ def _described(problem: Problem, engine: str, reason: str) -> tuple[Plan, Prepar
     why = f"{reason}; {prepared.how}" if prepared.how else reason
     if not problem.products.has_table:
         return Plan(engine, None, None, None, why), prepared
+    if engine == "exact":
+        return Plan(engine, 1, 1, 1, why), prepared
     factors = factors_of(problem)
     whole = factors_of(Problem(problem.products, Geometry("matmul"), None))
-    digits = factors.digits if factors is not None and engine in ("factored", "exact") else None
+    digits = factors.digits if factors is not None and engine == "factored" else None
     return Plan(engine, factors and factors.rank, whole and whole.rank, digits, why), prepared

@@ -51,7 +51,6 @@ class Prepared:
         return self.call(*codes)
 
 
-
 @dataclass(frozen=True)
 class Products:
     """A multiplier as two formats see it: the product of every activation code with every weight code.
@@ -173,7 +172,9 @@ def _table(products: Products) -> np.ndarray:
         columns = patterns_of(m, products.weight, m.b_bits)
         result = tables.table(m).astype(np.int64)[np.ix_(rows, columns)]
         if not m.signed:
-            result *= np.multiply.outer(np.sign(codes_of(products.activation) | 1), np.sign(codes_of(products.weight) | 1))
+            result *= np.multiply.outer(
+                np.sign(codes_of(products.activation) | 1), np.sign(codes_of(products.weight) | 1)
+            )
     else:
         result = products.multiply(codes_of(products.activation)[:, None], codes_of(products.weight)[None])
     result.setflags(write=False)

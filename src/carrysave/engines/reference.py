@@ -43,7 +43,6 @@ def _per_channel(values: torch.Tensor, channels: int) -> list[int]:
     return values.expand(channels).tolist()
 
 
-
 def _conv(problem: Problem) -> Callable[..., torch.Tensor]:
     geometry, weight = problem.geometry, problem.weights.cpu().numpy()
     outputs, depth, kh, kw = weight.shape

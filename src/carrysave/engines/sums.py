@@ -77,7 +77,8 @@ class SumOfProducts:
         if self.geometry.kind == "linear":
             return x[:, a:b]
         n, _, h, w = x.shape
-        return x.reshape(n, self.geometry.groups, -1, h, w)[:, :, a:b].reshape(n, -1, h, w)
+        groups = self.geometry.groups
+        return x.reshape(n, groups, x.shape[1] // groups, h, w)[:, :, a:b].reshape(n, groups * (b - a), h, w)
 
     def _operator(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         if self.geometry.kind == "linear":
@@ -107,9 +108,17 @@ def patches(x: torch.Tensor, kernel: tuple[int, int], geometry: Geometry, pad: f
     strides = x.stride()
     view = x.as_strided(
         (groups, n, rows, columns, c // groups, *kernel),
-        (strides[1] * (c // groups), strides[0], strides[2] * sy, strides[3] * sx, strides[1], strides[2] * dy, strides[3] * dx),
+        (
+            strides[1] * (c // groups),
+            strides[0],
+            strides[2] * sy,
+            strides[3] * sx,
+            strides[1],
+            strides[2] * dy,
+            strides[3] * dx,
+        ),
     )
-    return view.reshape(groups, n * rows * columns, -1)
+    return view.reshape(groups, n * rows * columns, c // groups * kernel[0] * kernel[1])
 
 
 def image(rows: torch.Tensor, codes: torch.Tensor, kernel: tuple[int, int], geometry: Geometry) -> torch.Tensor:
@@ -118,7 +127,9 @@ def image(rows: torch.Tensor, codes: torch.Tensor, kernel: tuple[int, int], geom
     n, _, h, w = codes.shape
     height = (h + 2 * py - dy * (kernel[0] - 1) - 1) // sy + 1
     width = (w + 2 * px - dx * (kernel[1] - 1) - 1) // sx + 1
-    return rows.reshape(geometry.groups, n, height, width, -1).permute(1, 0, 4, 2, 3).reshape(n, -1, height, width)
+    groups, outputs = geometry.groups, rows.shape[2]
+    split = rows.reshape(groups, n, height, width, outputs)
+    return split.permute(1, 0, 4, 2, 3).reshape(n, groups * outputs, height, width)
 
 
 def _cuts(share: torch.Tensor, limit: int) -> list[int] | None:

@@ -127,7 +127,9 @@ class _Matmul:
         products, flat = self.problem.products, self._table.to(codes.device).reshape(-1)
         rows = (codes.long() - products.activation.low) * self._table.shape[1]
         columns = (weight_codes.long() - products.weight.low).mT.contiguous()  # [B, O, K]
-        result = torch.empty((codes.shape[0], codes.shape[1], weight_codes.shape[2]), dtype=torch.int64, device=codes.device)
+        result = torch.empty(
+            (codes.shape[0], codes.shape[1], weight_codes.shape[2]), dtype=torch.int64, device=codes.device
+        )
         step = max(1, CHUNK // max(1, columns.shape[1] * columns.shape[2]))
         for b in range(codes.shape[0]):
             for i in range(0, codes.shape[1], step):

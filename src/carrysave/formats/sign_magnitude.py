@@ -13,7 +13,7 @@ from carrysave.formats.base import FORMATS, Format
 @FORMATS.register
 @dataclass(frozen=True, kw_only=True)
 class SignMagnitude(Format):
-    """One sign bit and bits - 1 bits of magnitude: codes -(2^(bits-1) - 1) to 2^(bits-1) - 1, symmetric scale, zero 0."""
+    """One sign bit and bits - 1 bits of magnitude: codes from -(2^(bits-1) - 1) to its opposite, zero 0."""
 
     name = "sign_magnitude"
     sign_and_magnitude: ClassVar[bool] = True
