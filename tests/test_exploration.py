@@ -39,7 +39,7 @@ def test_a_model_is_known_by_structure_and_weights(model: nn.Module) -> None:
     with torch.no_grad():
         next(other.parameters()).view(-1)[0] += 1e-7
     assert model_hash(same) == model_hash(model) != model_hash(other)
-    strided = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), *list(model)[1:])
+    strided = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), *list(model.children())[1:])
     strided[0].load_state_dict(model[0].state_dict())  # type: ignore[index]
     assert model_hash(strided) != model_hash(model)
 

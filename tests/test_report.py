@@ -157,7 +157,7 @@ def test_plans_and_mappings_and_times(results: Results) -> None:
     layers, plans = tables.plan_table(results)
     assert layers == ["conv1", "fc"]
     assert [plan.name for plan in plans] == ["exact", "kulkarni", "drum:k=6", "truncated:c=6", "mitchell"]
-    assert plans[0].cells == (("factored ×2", "why <so>"), ("table", "x"))
+    assert plans[0].cells == (("factored\u00a0×2", "why <so>"), ("table", "x"))
     trades = tables.trade_offs(results)
     assert trades[1] == tables.TradeOff("kulkarni", (15, 30), (560, 280), ("area", "fast"))
     assert tables.times(results) == [("cost", 2, 1, 3.5)]

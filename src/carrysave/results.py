@@ -34,7 +34,7 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("accuracy", "Accuracy", "%", 2, False, "share of the test images classified correctly"),
-        Metric("area_um2", "Area", "um²", 1, True, "cell area of the smallest mapping of one multiplier"),
+        Metric("area_um2", "Area", "µm²", 1, True, "cell area of the smallest mapping of one multiplier"),
         Metric("delay_ps", "Shortest delay", "ps", 0, True, "critical path of the fastest mapping of one multiplier"),
         Metric(
             "mean_absolute_error", "Mean |error|", "", 1, True, "mean |error| over all operand pairs, equally likely"

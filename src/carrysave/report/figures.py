@@ -120,6 +120,9 @@ def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x
     to_pixel, scale = axis.transData.transform, figure.dpi / 72
     centres = {row.name: to_pixel((_at(row, x), _at(row, y))) for row in rows}
     taken = [(px - 5 * scale, py - 5 * scale, px + 5 * scale, py + 5 * scale) for px, py in centres.values()]
+    if y == "accuracy":
+        ends = [[to_pixel((_at(row, x), end)) for end in (row.accuracy.low, row.accuracy.high)] for row in rows]
+        taken += [(low[0] - scale, low[1], high[0] + scale, high[1]) for low, high in ends]
     taken += _segments([to_pixel((_at(row, x), _at(row, y))) for row in front], METRICS[x].less_is_better)
     frame = axis.get_window_extent()
     spots = [

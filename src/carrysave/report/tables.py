@@ -181,7 +181,7 @@ def plan_table(results: Results) -> tuple[list[str], list[PlanRow]]:
 
 
 def _short(plan: Any) -> str:
-    return f"{plan.engine} ×{plan.rank}" if plan.engine == "factored" and plan.rank is not None else plan.engine
+    return f"{plan.engine}\u00a0×{plan.rank}" if plan.engine == "factored" and plan.rank is not None else plan.engine
 
 
 @dataclass(frozen=True)

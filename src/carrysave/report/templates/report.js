@@ -30,6 +30,10 @@ function place(points, best, x, y, xr, yr, box) {
   const px = p => (p.values[x] - xr[0]) / (xr[1] - xr[0]) * box.w, py = p => box.h - (p.values[y] - yr[0]) / (yr[1] - yr[0]) * box.h;
   const spots = [[1, 0], [-1, 0], [1, -1], [-1, -1], [1, 1], [-1, 1], [0, -1], [0, 1], [1, -2], [-1, -2], [1, 2], [-1, 2]];
   const taken = points.map(p => [px(p) - 6, py(p) - 6, px(p) + 6, py(p) + 6]);
+  if (y === "accuracy") for (const p of points) {  /* intervals */
+    const at = v => box.h - (v - yr[0]) / (yr[1] - yr[0]) * box.h;
+    taken.push([px(p) - 1, at(p.high), px(p) + 1, at(p.low)]);
+  }
   for (let i = 1; i < best.length; i++) {  /* the steps of the front */
     const [a, b] = [best[i - 1], best[i]], corner = STUDY.metrics[x].less_is_better ? [px(b), py(a)] : [px(a), py(b)];
     for (const end of [a, b]) taken.push([Math.min(px(end), corner[0]) - 1, Math.min(py(end), corner[1]) - 1,
