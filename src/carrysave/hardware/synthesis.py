@@ -29,10 +29,10 @@ from carrysave.hardware.tools import SynthesisError, Tools
 from carrysave.multipliers.base import Multiplier
 from carrysave.paths import cache_dir, write_atomically
 
-FLOW = "1"  # part of every cache key: raise it when the commands below change
+FLOW = "2"  # part of every cache key: raise it when the commands below change
 _LOWER = "read_rtlil design.il\nsynth -flatten -noabc\nopt_clean -purge\nwrite_blif design.blif\n"
 _RELAXED_PS = 1_000_000  # a target that every circuit meets
-_STEPS = {"quick": (0.5,), "normal": (0.2, 0.5, 0.75)}  # sizings between the fastest (0) and the smallest (1)
+_STEPS = {"quick": (0.5,), "normal": (0.1, 0.25, 0.5, 0.75)}  # sizings between the fastest (0) and the smallest (1)
 _FIGURES = re.compile(r"Area =\s*([\d.]+).*?Delay =\s*([\d.]+) ps")
 
 
@@ -105,7 +105,7 @@ def synthesize(
     Args:
         library: the built-in compact one if None.
         scripts: names from `SCRIPTS`; those of the effort if None.
-        effort: "quick" (4 scripts, 3 sizings each) or "normal" (14 scripts, 5 sizings).
+        effort: "quick" (4 scripts, 3 sizings each) or "normal" (16 scripts, 6 sizings).
         load_ff: capacitance at every output [fF].
         tools: Yosys and ABC; those of the installed pyosys if None.
 
@@ -301,16 +301,16 @@ def _synthesize_script(job: Job, script: Script) -> list[dict]:
         "load.constr": f"set_load {job.load_ff:g}\n",
     }
     start = "read_lib cells.lib\n" + ("read_constr load.constr\n" if job.load_ff else "")
-    sized = (
-        f"dnsize -D {_RELAXED_PS}\ntopo\nstime\nwrite_blif smallest.blif\n"
-        "upsize\ndnsize\ntopo\nstime\nwrite_blif fastest.blif\n"
+    sized = (  # the fastest starts from the gates as mapped: up from the smallest ones, sizing gets stuck earlier
+        "upsize\ndnsize\ntopo\nupsize\ndnsize\ntopo\nstime\nwrite_blif fastest.blif\n"
+        f"read_blif map.blif\ntopo\ndnsize -D {_RELAXED_PS}\ntopo\nstime\nwrite_blif smallest.blif\n"
     )
-    ends = ["smallest", "fastest"]
+    ends = ["fastest", "smallest"]
     mapping = f"{script.restructure}; {script.map}; buffer -c; topo; write_blif map.blif"
     commands = f"{start}read_blif design.blif\n{_lines(mapping)}"
     texts, log = job.tools.run_abc(stage, commands + sized, files, ["map.blif", *(f"{name}.blif" for name in ends)])
     rows = _rows(stage, ends, texts, log)
-    slow, quick = rows[0]["delay_ps"], rows[1]["delay_ps"]
+    quick, slow = rows[0]["delay_ps"], rows[1]["delay_ps"]
     targets = {f"{round(quick + step * (slow - quick))}ps": quick + step * (slow - quick) for step in job.steps}
     if slow - quick < 1:
         return rows
