@@ -12,7 +12,7 @@ from carrysave.hardware.library import Library
 from carrysave.hardware.netlist import verify
 from carrysave.hardware.synthesis import Synthesis, synthesize_many
 from carrysave.hardware.tools import Tools
-from carrysave.multipliers.base import Multiplier
+from carrysave.multipliers import MULTIPLIERS, Multiplier
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class MultiplierCost:
 
 
 def cost(
-    m: Multiplier,
+    m: Multiplier | str,
     library: Library | None = None,
     effort: str = "normal",
     *,
@@ -49,6 +49,7 @@ def cost(
     """Synthesise a multiplier, prove its circuits equal to its definition, and report area and delay.
 
     Args:
+        m: a multiplier or its spec string.
         library: the built-in compact one if None.
         effort: "quick" or "normal", as in `synthesis.synthesize`.
 
@@ -60,7 +61,7 @@ def cost(
 
 
 def costs(
-    multipliers: Iterable[Multiplier],
+    multipliers: Iterable[Multiplier | str],
     library: Library | None = None,
     effort: str = "normal",
     *,
@@ -69,9 +70,10 @@ def costs(
     tools: Tools | None = None,
 ) -> list[MultiplierCost]:
     """`cost` of many multipliers, synthesised in parallel; `progress` as in `synthesis.synthesize_many`."""
-    multipliers, library = list(multipliers), library or compact_library()
-    found = synthesize_many(multipliers, library, effort, progress=progress, workers=workers, tools=tools)
-    return [cost_of(m, synthesis, effort) for m, synthesis in zip(multipliers, found, strict=True)]
+    chosen: list[Multiplier] = [MULTIPLIERS.parse(m) for m in multipliers]
+    library = library or compact_library()
+    found = synthesize_many(chosen, library, effort, progress=progress, workers=workers, tools=tools)
+    return [cost_of(m, synthesis, effort) for m, synthesis in zip(chosen, found, strict=True)]
 
 
 def cost_of(m: Multiplier, synthesis: Synthesis, effort: str) -> MultiplierCost:

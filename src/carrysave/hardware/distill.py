@@ -32,7 +32,9 @@ from carrysave.paths import write_atomically
 
 CELLS = 84
 POINTS = 3
-BUFFERS = 4
+# (inputs, truth table) of what every mapper needs, and of how many: buffers are rare in small circuits and needed in
+# large ones; a tiny benchmark may do without an inverter
+_NEEDED = (({(1, 0b10)}, 4), ({(1, 0b01)}, 1), ({(2, 0b0111), (2, 0b0001)}, 1))
 # what decides which cells are kept: exact and approximate, shallow and deep, multiplexers and adders
 BENCHMARKS = (
     "exact", "exact:tree=array", "exact:tree=wallace", "exact:tree=array,adder=ripple", "exact:signed=true", "kulkarni",
@@ -66,10 +68,13 @@ def choose_cells(
                 part = number * library[cell].area_um2 / mapped.area_um2 / len(result.pareto)
                 share[cell] = share.get(cell, 0.0) + part
     ranked = sorted(share, key=lambda cell: -share[cell])
-    # buffers are rare in small circuits and needed in large ones: the most used, then the smallest
-    known = [cell for cell in library.combinational() if cell.truth() == (0b10,) and len(cell.inputs) == 1]
-    buffers = [c.name for c in sorted(known, key=lambda c: (-share.get(c.name, 0.0), c.area_um2))][:BUFFERS]
-    return buffers + [cell for cell in ranked if cell not in buffers][: count - len(buffers)]
+    needed = [name for forms, number in _NEEDED for name in _most_used(library, share, forms, number)]
+    return needed + [cell for cell in ranked if cell not in needed][: count - len(needed)]
+
+
+def _most_used(library: Library, share: dict[str, float], forms: set[tuple[int, int]], number: int) -> list[str]:
+    known = [c for c in library.combinational() if (len(c.inputs), *c.truth()) in forms]
+    return [c.name for c in sorted(known, key=lambda c: (-share.get(c.name, 0.0), c.area_um2))][:number]
 
 
 def _shrink_cell(cell: Cell, digits: int) -> Cell:
