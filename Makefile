@@ -32,7 +32,7 @@ check: $(VENV)/developer.stamp
 	$(BIN)/python -m pytest -q
 
 bench: $(VENV)/user.stamp
-	$(BIN)/python -m benchmarks
+	$(BIN)/carrysave bench
 
 clean:
 	rm -rf $(VENV) .venv-settings build

@@ -28,6 +28,7 @@ ORDER = [
     {"training"},
     {"evaluation", "networks", "bench"},
     {"study", "results", "store", "trials", "loading", "questions", "records", "exploration"},
+    {"reproductions"},
     {"report"},
     {"description"},
     {"cli"},

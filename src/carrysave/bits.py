@@ -23,7 +23,11 @@ from typing import Any, NoReturn
 
 TREES = ("array", "wallace", "dadda")
 ADDERS = ("ripple", "sklansky", "brent_kung", "kogge_stone")
-STAGES: tuple[str, ...] = ("terms", "reduction", "final adder")  # of a multiplier: where a bit was made; see `current_stage`
+STAGES: tuple[str, ...] = (
+    "terms",
+    "reduction",
+    "final adder",
+)  # of a multiplier: where a bit was made; see `current_stage`
 
 _stage: ContextVar[str] = ContextVar("stage", default=STAGES[0])
 

@@ -355,6 +355,36 @@ def list_(as_json: Json = False) -> None:
     _console(Console).print(grid)
 
 
+@app.command()
+def bench(
+    threads: Annotated[int, typer.Option(help="Threads that torch may use.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Timed rounds, of which the medians are shown.", min=1)] = 5,
+    as_json: Json = False,
+) -> None:
+    """The engines against torch's float32 on this machine; their exactness is checked first."""
+    from dataclasses import asdict
+
+    import torch
+
+    from carrysave.bench import check, measure
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        compared = check()
+        rows = list(measure(repeats=repeats))
+    finally:
+        torch.set_num_threads(before)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    from rich.console import Console
+
+    from carrysave.report.terminal import print_bench
+
+    print_bench(rows, compared, _console(Console))
+
+
 def main() -> None:
     """The `carrysave` command."""
     app()

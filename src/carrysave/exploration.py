@@ -314,9 +314,10 @@ class _Run:
 
     def _cost_inputs(self, m: Multiplier) -> dict[str, Any]:
         from carrysave.hardware.rtl import rtlil
+        from carrysave.hardware.synthesis import flow_of
 
         rtl = hashlib.sha256(rtlil(m).encode()).hexdigest()
-        return {"rtl": rtl, "library": self.question.library.digest, "effort": self.question.effort}
+        return {"rtl": rtl, "library": self.question.library.digest, "flow": flow_of(self.question.effort)}
 
     def rows(
         self,

@@ -15,13 +15,13 @@ class SpecError(ValueError):
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:
-    """" (did you mean 'drum'?)", or "" where nothing is near."""
+    """ " (did you mean 'drum'?)", or "" where nothing is near."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 class Registry:
-    """Frozen dataclasses by their ClassVar `name`; a ClassVar `positional` names the field that a bare argument fills."""
+    """Frozen dataclasses by their ClassVar `name`; a ClassVar `positional` names the field of a bare argument."""
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -85,9 +85,7 @@ class Registry:
                 key, value = positional, part
             if key not in fields:
                 known = ", ".join(fields) or "none"
-                raise SpecError(
-                    f"{self.kind} {spec!r}: no parameter {key!r}{nearest(key, fields)}; it has: {known}"
-                )
+                raise SpecError(f"{self.kind} {spec!r}: no parameter {key!r}{nearest(key, fields)}; it has: {known}")
             if key in found:
                 raise SpecError(f"{self.kind} {spec!r}: {key} is given twice")
             found[key] = _convert(self.kind, spec, key, value, fields[key])

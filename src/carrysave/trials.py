@@ -69,7 +69,7 @@ def data_hash(data: Batches) -> str:
 
 @cache
 def multiplier_hash(m: Multiplier) -> str:
-    """SHA-256 over what `m` computes: its whole table, or 65,536 seeded products of a wide one."""
+    """SHA-256 over what `m` computes: its whole table, or the key and 65,536 seeded products of a wide one."""
     digest = hashlib.sha256(f"{m.a_bits} {m.b_bits} {m.product_bits} {m.signed}".encode())
     if m.a_bits + m.b_bits <= TABLE_BITS:
         products = table(m)
@@ -77,6 +77,7 @@ def multiplier_hash(m: Multiplier) -> str:
         random = np.random.default_rng(0)
         x, y = (operands(random.integers(0, 1 << bits, 1 << 16), bits, m.signed) for bits in (m.a_bits, m.b_bits))
         products = multiply(m, x, y)
+        digest.update(m.key.encode())  # two wide ones may differ outside the sample
     digest.update(np.ascontiguousarray(products).astype("<i8").tobytes())
     return digest.hexdigest()
 

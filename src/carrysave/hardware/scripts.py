@@ -1,9 +1,9 @@
 """The ABC scripts that a design is synthesised with: how its logic is restructured, and how it is mapped onto cells.
 
-Which script wins depends on the design, so several run and the Pareto set of area and delay is kept. The small ones were
-chosen greedily among 168 combinations for the area they reach at each delay, on twelve 8-bit multipliers; the fast ones
-by comparing a dozen restructurings before `&nf`, whose results move little when a library's tables are resampled, while
-those of `map` jump. `map` stays for the last few picoseconds.
+Which script wins depends on the design, so several run and the Pareto set of area and delay is kept. The small ones
+were chosen greedily among 168 combinations for the area they reach at each delay, on twelve 8-bit multipliers; the
+fast ones by comparing a dozen restructurings before `&nf`, whose results move little when a library's tables are
+resampled, while those of `map` jump. `map` stays for the last few picoseconds.
 """
 
 from __future__ import annotations

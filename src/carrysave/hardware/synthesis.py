@@ -159,6 +159,12 @@ def report_delay(netlist: Netlist, library: Library, *, load_ff: float = 0.0, to
     return _rows(stage, ["timed"], texts, log)[0]["delay_ps"]
 
 
+def flow_of(effort: str) -> str:
+    """Everything but design and library that results of this effort depend on, as a hash."""
+    parts = (FLOW, Tools.installed().version, _LOWER, repr(EFFORTS[effort]), repr(_STEPS[effort]))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def make_job(
     name: str,
     text: str,
