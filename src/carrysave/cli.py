@@ -355,6 +355,45 @@ def list_(as_json: Json = False) -> None:
     _console(Console).print(grid)
 
 
+@app.command(cls=_ManyValues)
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="A table or figure; without it, all that there are.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
+    liberty: Liberty = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the table to this .md file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the curves, where there are some, to this .png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A paper's table or figure computed again, its figures beside ours."""
+    from rich.console import Console
+
+    from carrysave.paths import write_atomically
+    from carrysave.report.progress import shown
+    from carrysave.report.reproduced import curves_picture, print_reproduction
+    from carrysave.reproductions import REPRODUCTIONS, Setting
+    from carrysave.reproductions.base import named
+
+    if name is None:
+        entries = {entry.name: entry.what for entry in REPRODUCTIONS.values()}
+        lines = [f"{key}  {entries[key]}" for key in sorted(entries)]
+        print(json.dumps(entries, indent=1) if as_json else "\n".join(lines))
+        return
+    entry = named(name)
+    for path in (output, figure):
+        if path is not None:
+            _check_writable(path)
+    with shown() as progress:
+        made = entry.run(Setting(data_root, tuple(liberty or ()), progress))
+    if output is not None:
+        write_atomically(output, made.markdown(f"carrysave reproduce {name}").encode())
+    if figure is not None and made.curves:
+        write_atomically(figure, curves_picture(made))
+    if as_json:
+        print(json.dumps(made.to_dict(), indent=1))
+        return
+    print_reproduction(made, _console(Console))
+
+
 @app.command()
 def bench(
     threads: Annotated[int, typer.Option(help="Threads that torch may use.", min=1)] = 1,
