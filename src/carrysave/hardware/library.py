@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,28 @@ class Table:
         low = self.values[i, j] * (1 - v) + self.values[i, jj] * v
         high = self.values[ii, j] * (1 - v) + self.values[ii, jj] * v
         return low * (1 - u) + high * u
+
+    def point(self, slew: float, load: float) -> float:
+        """`at` of one point, without NumPy's price for scalars."""
+        rows = self._rows
+        i, u = _bracket_one(self.slew, slew)
+        j, v = _bracket_one(self.load, load)
+        first, second = rows[i], rows[min(i + 1, len(self.slew) - 1)]
+        jj = min(j + 1, len(self.load) - 1)
+        low = first[j] * (1 - v) + first[jj] * v
+        high = second[j] * (1 - v) + second[jj] * v
+        return low * (1 - u) + high * u
+
+    @cached_property
+    def _rows(self) -> list[list[float]]:
+        return self.values.tolist()
+
+
+def _bracket_one(axis: tuple[float, ...], x: float) -> tuple[int, float]:
+    if len(axis) == 1:
+        return 0, 0.0
+    i = min(max(bisect_right(axis, x) - 1, 0), len(axis) - 2)
+    return i, (x - axis[i]) / (axis[i + 1] - axis[i])
 
 
 def _bracket(axis: tuple[float, ...], x: Any) -> tuple[Any, Any]:

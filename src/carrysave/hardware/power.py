@@ -23,12 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrysave.hardware.activity import Vectors
-from carrysave.hardware.functions import evaluate, parse_function
 from carrysave.hardware.glitches import toggles_in_time
-from carrysave.hardware.library import Cell, Library
-from carrysave.hardware.library import Power as PowerArc
-from carrysave.hardware.netlist import CONSTANTS, Instance, Netlist, simulate
-from carrysave.hardware.timing import EDGES, Timing, analyze
+from carrysave.hardware.library import Library
+from carrysave.hardware.netlist import CONSTANTS, WIRE, Instance, Netlist, simulate
+from carrysave.hardware.timing import Timing, analyze
+from carrysave.hardware.transitions import TABULATED_INPUTS, Transitions, tabulated, transitions
 
 OUTPUT_LOAD_FF = 8.6
 _NO_TABLES = "switching and leakage only: library {} has no internal power tables"
@@ -121,40 +120,106 @@ def energy(
     nets = _Nets(before, after, vectors.count)
     half_v2 = 0.5 * library.voltage**2
     counts = toggles_in_time(netlist, library, timing, vectors, before, after) if glitches else {}
-    dynamic = np.zeros(vectors.count)
-    switching = internal = leakage = 0.0
-    of_instance = np.zeros(len(netlist.instances))
-    inputs = sum((half_v2 * timing.load_ff[net] * nets.toggles(net) for net in netlist.inputs), np.zeros(vectors.count))
-    for k, instance in enumerate(netlist.instances):
-        if instance.cell in CONSTANTS or instance.cell == "_wire_":
+    inputs: Lanes = np.zeros(vectors.count)
+    for net in netlist.inputs:
+        inputs += half_v2 * timing.load_ff[net] * nets.toggles(net)
+    total = _Total(inputs.copy(), np.zeros(len(netlist.instances)))
+    for (name, pins, outputs), places in _alike(netlist).items():
+        instances = [netlist.instances[k] for k in places]
+        if len(pins) <= TABULATED_INPUTS:
+            known = tabulated(library[name], pins, outputs)
+            inside = _spent(known, instances, timing)
+            for i, (k, instance) in enumerate(zip(places, instances, strict=True)):
+                own = {pin: energies[i] for pin, energies in inside.items()}
+                total.add(k, instance, known, own, nets.transitions(instance), timing, half_v2, counts)
             continue
-        cell = library[instance.cell]
-        per_edge, inside = _internal(cell, instance, nets, timing)
-        outside = np.zeros(vectors.count)
-        for pin, net in instance.outputs:
-            toggles = nets.toggles(net).astype(np.float64)
-            if glitches:
-                extra = counts[net] - toggles
-                inside = inside + extra * per_edge[pin]
-                toggles = counts[net]
-            outside += half_v2 * timing.load_ff[net] * toggles
-        dynamic += inside + outside
-        of_instance[k] = inside.mean() + outside.mean()
-        internal += inside.mean()
-        switching += outside.mean()
-        leakage += _leakage(cell, instance, nets)
-    dynamic += inputs
+        for k, instance in zip(places, instances, strict=True):
+            states = [{pin: nets.value(net, when) for pin, net in instance.inputs} for when in ("before", "after")]
+            known = transitions(library[name], states[0], states[1], outputs)
+            own = {pin: energies[0] for pin, energies in _spent(known, [instance], timing).items()}
+            total.add(k, instance, known, own, np.arange(vectors.count), timing, half_v2, counts)
     return Energy(
         vectors.label + (", glitches counted (not comparable)" if glitches else ""),
-        switching + inputs.mean(),
-        internal,
-        leakage,
-        vectors.standard_error(dynamic),
+        total.switching + float(inputs.mean()),
+        total.internal,
+        total.leakage,
+        vectors.standard_error(total.dynamic),
         vectors.count,
-        of_instance,
+        total.of_instance,
         float(inputs.mean()),
-        tuple(_notes(netlist, library, vectors, dynamic)),
+        tuple(_notes(netlist, library, vectors, total.dynamic)),
     )
+
+
+@dataclass(eq=False)
+class _Total:
+    """Sums over the netlist: dynamic energy of each vector [fJ] and of each instance, and the parts' means."""
+
+    dynamic: Lanes
+    of_instance: NDArray[np.float64]
+    switching: float = 0.0
+    internal: float = 0.0
+    leakage: float = 0.0
+
+    def add(
+        self,
+        place: int,
+        instance: Instance,
+        known: Transitions,
+        inside: Mapping[str | None, NDArray[np.float64]],
+        index: NDArray[np.intp],
+        timing: Timing,
+        half_v2: float,
+        counts: Mapping[str, Lanes],
+    ) -> None:
+        """Enter one instance: `inside` is its internal energy by output pin and transition, `index` each vector's
+        transition, `counts` the toggles of the nets where glitches count.
+        """
+        happened = np.bincount(index, minlength=known.leakage_nw.size)
+        share = happened / index.size
+        energies = np.sum(list(inside.values()), axis=0)
+        internal, switching, glitch = float(energies @ share), 0.0, None
+        for pin, net in instance.outputs:
+            if pin not in known.toggles:
+                continue
+            toggles, swing = known.toggles[pin].astype(np.float64), half_v2 * timing.load_ff[net]
+            if counts:
+                moved = float(toggles @ happened)
+                typical = float(inside[pin] @ happened) / moved if moved else 0.0
+                extra = counts[net] - toggles[index]
+                glitch = extra * (typical + swing) + (0.0 if glitch is None else glitch)
+                internal += typical * float(extra.mean())
+                switching += swing * float(extra.mean())
+            energies = energies + swing * toggles
+            switching += swing * float(toggles @ share)
+        self.dynamic += energies[index] if glitch is None else energies[index] + glitch
+        self.of_instance[place] = internal + switching
+        self.internal += internal
+        self.switching += switching
+        self.leakage += float(known.leakage_nw @ share)
+
+
+def _alike(netlist: Netlist) -> dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[int]]:
+    """Places of the instances of each cell, by the pins that are connected; constants and wires left out."""
+    groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[int]] = {}
+    for k, instance in enumerate(netlist.instances):
+        if instance.cell not in CONSTANTS and instance.cell != WIRE:
+            pins, outputs = (tuple(pin for pin, _ in side) for side in (instance.inputs, instance.outputs))
+            groups.setdefault((instance.cell, pins, outputs), []).append(k)
+    return groups
+
+
+def _spent(known: Transitions, instances: list[Instance], timing: Timing) -> dict[str | None, NDArray[np.float64]]:
+    """Internal energy [fJ] of instances of one cell, by output pin (None: the input pins' own): [instances, T]."""
+    spent: dict[str | None, NDArray[np.float64]] = {}
+    for output, entries in known.entries.items():
+        values = np.empty((len(instances), len(entries)))
+        for e, entry in enumerate(entries):
+            slews = [timing.slew_ps[dict(i.inputs)[entry.pin]][entry.edge] for i in instances]
+            loads = [0.0 if output is None else timing.load_ff[dict(i.outputs)[output]] for i in instances]
+            values[:, e] = entry.table.at(np.array(slews), np.array(loads))
+        spent[output] = values @ known.weights[output]
+    return spent
 
 
 def _notes(netlist: Netlist, library: Library, vectors: Vectors, dynamic: Lanes) -> Iterable[str]:
@@ -178,88 +243,16 @@ class _Nets:
         key = (net, when)
         if key not in self._known:
             bits = np.unpackbits(np.ascontiguousarray(self.planes[when][net]).view(np.uint8), bitorder="little")
-            self._known[key] = bits[: self.count].astype(bool)
+            self._known[key] = bits[: self.count].view(bool)
         return self._known[key]
 
     def toggles(self, net: str) -> NDArray[np.bool_]:
         return self.value(net, "before") ^ self.value(net, "after")
 
-    def edge(self, net: str, edge: str) -> NDArray[np.bool_]:
-        rises = self.value(net, "after") if edge == "rise" else self.value(net, "before")
-        return self.toggles(net) & rises
-
-
-def _internal(cell: Cell, instance: Instance, nets: _Nets, timing: Timing) -> tuple[dict[str, float], Lanes]:
-    """(mean energy of a transition of each output, internal energy of the instance in each vector), fJ."""
-    net_of = dict(instance.inputs + instance.outputs)
-    state = {pin: nets.value(net, "after") for pin, net in net_of.items()}
-    total, typical = np.zeros(nets.count), {}
-    for pin, net in instance.outputs:
-        arcs = [arc for arc in cell.pin(pin).powers if arc.related_pin in net_of]
-        spent = sum(
-            (_output_edge(arcs, edge, net, net_of, state, nets, timing) for edge in EDGES), np.zeros(nets.count)
-        )
-        moved = int(nets.toggles(net).sum())
-        typical[pin] = float(spent.sum()) / moved if moved else 0.0
-        total += spent
-    for pin, net in instance.inputs:
-        for arc in cell.pin(pin).powers:
-            for edge in EDGES:
-                table = arc.rise if edge == "rise" else arc.fall
-                if table is not None:
-                    happens = nets.edge(net, edge) & _holds(arc, state, nets.count)
-                    total += happens * float(table.at(timing.slew_ps[net][edge], 0.0))
-    return typical, total
-
-
-def _output_edge(
-    arcs: list[PowerArc],
-    edge: str,
-    net: str,
-    net_of: Mapping[str, str],
-    state: Mapping[str, NDArray[np.bool_]],
-    nets: _Nets,
-    timing: Timing,
-) -> Lanes:
-    """Energy of one edge of an output: the mean over the arcs that explain it in each vector.
-
-    Where several inputs toggle at once no arc's `when` may hold; then all arcs of the pins that toggled count alike.
-    """
-    moves = nets.edge(net, edge)
-    strict_sum, strict_count = np.zeros(nets.count), np.zeros(nets.count)
-    loose_sum, loose_count = np.zeros(nets.count), np.zeros(nets.count)
-    for arc in arcs:
-        table = arc.rise if edge == "rise" else arc.fall
-        if table is None:
-            continue
-        source = net_of[str(arc.related_pin)]
-        holds = _holds(arc, state, nets.count)
-        for edge_in in EDGES:
-            causes = nets.edge(source, edge_in) & moves
-            value = float(table.at(timing.slew_ps[source][edge_in], timing.load_ff[net]))
-            loose_sum += causes * value
-            loose_count += causes
-            strict_sum += (causes & holds) * value
-            strict_count += causes & holds
-    strict = np.divide(strict_sum, strict_count, out=np.zeros(nets.count), where=strict_count > 0)
-    loose = np.divide(loose_sum, loose_count, out=np.zeros(nets.count), where=loose_count > 0)
-    return np.where(strict_count > 0, strict, loose)
-
-
-def _holds(arc: PowerArc, state: Mapping[str, NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:
-    ones = np.ones(count, dtype=bool)
-    return ones if arc.when is None else evaluate(parse_function(arc.when), state, ones)
-
-
-def _leakage(cell: Cell, instance: Instance, nets: _Nets) -> float:
-    """Mean leakage of one instance [nW]; states that the library leaves out have the cell's own figure."""
-    if not cell.leakage_states:
-        return cell.leakage_nw
-    state = {pin: nets.value(net, "after") for pin, net in instance.inputs + instance.outputs}
-    ones = np.ones(nets.count, dtype=bool)
-    total, covered = 0.0, np.zeros(nets.count, dtype=bool)
-    for when, value in cell.leakage_states:
-        holds = evaluate(parse_function(when), state, ones) & ~covered
-        total += value * float(holds.mean())
-        covered |= holds
-    return total + cell.leakage_nw * float((~covered).mean())
+    def transitions(self, instance: Instance) -> NDArray[np.intp]:
+        """Each vector's transition of an instance's inputs, numbered as in `tabulated`."""
+        index = np.zeros(self.count, dtype=np.uint16)
+        bits = [self.value(net, when) for when in ("before", "after") for _, net in instance.inputs]
+        for i, bit in enumerate(bits):
+            index |= bit.astype(np.uint16) << np.uint16(i)
+        return index.astype(np.intp)

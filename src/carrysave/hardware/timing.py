@@ -70,8 +70,8 @@ def analyze(netlist: Netlist, library: Library, output_load_ff: float = 0.0, inp
                 source = sources[pin]
                 if arrival[source][edge_in] == -math.inf:
                     continue
-                spent = float(delay.at(slew[source][edge_in], loads[net]))
-                slew[net][edge] = max(slew[net][edge], float(transition.at(slew[source][edge_in], loads[net])))
+                spent = delay.point(slew[source][edge_in], loads[net])
+                slew[net][edge] = max(slew[net][edge], transition.point(slew[source][edge_in], loads[net]))
                 if arrival[source][edge_in] + spent > arrival[net][edge]:
                     arrival[net][edge] = arrival[source][edge_in] + spent
                     cause[net, edge] = (instance, pin, source, edge_in, spent)
