@@ -1,4 +1,4 @@
-"""HEAM, Figure 4: area and power of the 8x8 multipliers at fixed frequencies; a design that misses a clock is absent."""
+"""HEAM, Figure 4: area and power of the 8x8 multipliers at fixed frequencies; one that misses a clock is absent."""
 
 from __future__ import annotations
 
