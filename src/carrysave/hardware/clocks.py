@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +15,15 @@ import numpy as np
 
 from carrysave.hardware.activity import Vectors
 from carrysave.hardware.library import Library
-from carrysave.hardware.netlist import Netlist
+from carrysave.hardware.netlist import Netlist, verify
 from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, Power, energy
+from carrysave.hardware.resizing import meeting
 from carrysave.hardware.synthesis import Mapped, Synthesis
+from carrysave.multipliers.base import Multiplier
 from carrysave.paths import cache_dir, write_atomically
 
 MODEL = "1"  # part of every cache key: raise it when power.py computes something else
+_CLOSE = 1.1  # structures within this factor of the smallest are sized to the clock
 _UNITS = {"hz": 1e-9, "khz": 1e-6, "mhz": 1e-3, "ghz": 1.0}
 
 
@@ -48,9 +52,16 @@ def parse_frequencies(text: str) -> list[float]:
 
 
 def smallest_at(syntheses: Iterable[Synthesis], frequency_ghz: float) -> Mapped | None:
-    """The smallest circuit among several structures of one function that meets the period."""
-    met = [mapped for s in syntheses if (mapped := s.meeting(1000.0 / frequency_ghz)) is not None]
-    return min(met, key=lambda mapped: mapped.area_um2, default=None)
+    """The smallest circuit among several structures of one function that meets the period, sized to it.
+
+    Only structures that come close to the smallest are sized: the gain is a few percent.
+    """
+    syntheses, period = list(syntheses), 1000.0 / frequency_ghz
+    met = {k: mapped for k, s in enumerate(syntheses) if (mapped := s.meeting(period)) is not None}
+    best = min((mapped.area_um2 for mapped in met.values()), default=math.inf)
+    close = [s for k, s in enumerate(syntheses) if not met or (k in met and met[k].area_um2 <= _CLOSE * best)]
+    found = [mapped for s in close if (mapped := meeting(s, period)) is not None]
+    return min(found, key=lambda mapped: mapped.area_um2, default=None)
 
 
 def at_clocks(
@@ -59,18 +70,22 @@ def at_clocks(
     frequencies_ghz: Sequence[float],
     activities: Sequence[Vectors],
     output_load_ff: float = OUTPUT_LOAD_FF,
+    m: Multiplier | None = None,
 ) -> list[AtClock]:
     """One entry per clock.
 
     Args:
         syntheses: the design, or several structures of it among which the smallest is taken.
         activities: each gives a power, by its label.
+        m: the definition against which each circuit chosen is proved; None where that was done.
     """
     rows = []
     for frequency in frequencies_ghz:
         mapped = smallest_at(syntheses, frequency)
         power = {}
         if mapped is not None:
+            if m is not None:
+                verify(mapped.netlist, syntheses[0].library, m)
             for vectors in activities:
                 spent = cached_energy(mapped.netlist, syntheses[0].library, vectors, output_load_ff)
                 power[vectors.label] = spent.at(frequency)

@@ -52,15 +52,20 @@ class Synthesis:
 
     Attributes:
         pareto: the circuits that no other one beats in area and delay, smallest area first.
-        figures: (area_um2, delay_ps, script) of every circuit found, the beaten ones included.
+        found: every circuit, the beaten ones included.
         failures: (script, message) of scripts that failed while others worked.
     """
 
     name: str
     library: Library
     pareto: tuple[Mapped, ...]
-    figures: tuple[tuple[float, float, str], ...]
+    found: tuple[Mapped, ...]
     failures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def figures(self) -> tuple[tuple[float, float, str], ...]:
+        """(area_um2, delay_ps, script) of every circuit."""
+        return tuple((mapped.area_um2, mapped.delay_ps, mapped.script) for mapped in self.found)
 
     @property
     def smallest(self) -> Mapped:
@@ -151,12 +156,12 @@ def synthesize_many(
 def report_delay(netlist: Netlist, library: Library, *, load_ff: float = 0.0, tools: Tools | None = None) -> float:
     """Delay [ps] of a mapped netlist by ABC's static timing over the library's tables."""
     tools = tools or Tools.installed()
-    files = {"cells.lib": _liberty_text(library), "map.blif": netlist.blif(), "load.constr": f"set_load {load_ff:g}\n"}
+    files = {"cells.lib": cells_text(library), "map.blif": netlist.blif(), "load.constr": f"set_load {load_ff:g}\n"}
     load = "read_constr load.constr\n" if load_ff else ""
     commands = f"read_lib cells.lib\n{load}read_blif map.blif\ntopo\nstime\nwrite_blif timed.blif\n"
     stage = f"{netlist.name}: timing with ABC"
     texts, log = tools.run_abc(stage, commands, files, ["timed.blif"])
-    return _rows(stage, ["timed"], texts, log)[0]["delay_ps"]
+    return timed_rows(stage, ["timed"], texts, log)[0]["delay_ps"]
 
 
 def flow_of(effort: str) -> str:
@@ -208,7 +213,8 @@ def _usable(cell: Cell) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _liberty_text(library: Library) -> str:
+def cells_text(library: Library) -> str:
+    """The cells that ABC may choose, as the Liberty text it reads."""
     return write_liberty(mappable(library))
 
 
@@ -234,8 +240,7 @@ def _run_all(jobs: list[Job], progress: Callable[[int, int, str], None] | None, 
                     progress(done, total, job.name)
             if not mapped:
                 raise SynthesisError(f"{job.name}: no script gave a circuit; {failures[0][1]}")
-            figures = tuple((p.area_um2, p.delay_ps, p.script) for p in mapped)
-            results.append(Synthesis(job.name, job.library, pareto_set(mapped), figures, tuple(failures)))
+            results.append(Synthesis(job.name, job.library, pareto_set(mapped), tuple(mapped), tuple(failures)))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return results
@@ -261,8 +266,8 @@ def _run_script(job: Job, script: Script) -> list[Mapped]:
         repr(job.load_ff),
         job.rtlil,
     )
-    path = _cached(parts)
-    rows = _load(path)
+    path = cached_path(parts)
+    rows = cached_rows(path)
     if rows is None:
         rows = _synthesize_script(job, script)
         write_atomically(path, gzip.compress(json.dumps(rows).encode(), 3))
@@ -273,12 +278,14 @@ def _run_script(job: Job, script: Script) -> list[Mapped]:
     return found
 
 
-def _cached(parts: Iterable[str]) -> Path:
+def cached_path(parts: Iterable[str]) -> Path:
+    """Where the result that `parts` determine is kept."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return cache_dir() / "synthesis" / digest[:2] / f"{digest}.json.gz"
 
 
-def _load(path: Path) -> list[dict] | None:
+def cached_rows(path: Path) -> list[dict] | None:
+    """The rows of a cache entry; None where there is none, or none that can be read."""
     try:
         return json.loads(gzip.decompress(path.read_bytes()))
     except (OSError, ValueError, EOFError):
@@ -287,8 +294,8 @@ def _load(path: Path) -> list[dict] | None:
 
 def lower(name: str, text: str, tools: Tools) -> str:
     """RTLIL as unmapped BLIF by Yosys, cached by content. Raises SynthesisError if it is not combinational."""
-    path = _cached((FLOW, tools.version, _LOWER, text))
-    known = _load(path)
+    path = cached_path((FLOW, tools.version, _LOWER, text))
+    known = cached_rows(path)
     if known is not None:
         return known[0]["blif"]
     blif = tools.run_yosys(f"{name}: lowering the RTL with Yosys", _LOWER, {"design.il": text}, "design.blif")
@@ -302,7 +309,7 @@ def _synthesize_script(job: Job, script: Script) -> list[dict]:
     """Map once, then size: the smallest, the fastest, and the steps between."""
     stage = f"{job.name}: mapping with ABC, script {script.name!r}"
     files = {
-        "cells.lib": _liberty_text(job.library),
+        "cells.lib": cells_text(job.library),
         "design.blif": lower(job.name, job.rtlil, job.tools),
         "load.constr": f"set_load {job.load_ff:g}\n",
     }
@@ -315,7 +322,7 @@ def _synthesize_script(job: Job, script: Script) -> list[dict]:
     mapping = f"{script.restructure}; {script.map}; buffer -c; topo; write_blif map.blif"
     commands = f"{start}read_blif design.blif\n{_lines(mapping)}"
     texts, log = job.tools.run_abc(stage, commands + sized, files, ["map.blif", *(f"{name}.blif" for name in ends)])
-    rows = _rows(stage, ends, texts, log)
+    rows = timed_rows(stage, ends, texts, log)
     quick, slow = rows[0]["delay_ps"], rows[1]["delay_ps"]
     targets = {f"{round(quick + step * (slow - quick))}ps": quick + step * (slow - quick) for step in job.steps}
     if slow - quick < 1:
@@ -328,14 +335,15 @@ def _synthesize_script(job: Job, script: Script) -> list[dict]:
     texts, log = job.tools.run_abc(
         stage, commands, {**files, "map.blif": texts["map.blif"]}, [f"{n}.blif" for n in targets]
     )
-    return rows + _rows(stage, list(targets), texts, log)
+    return rows + timed_rows(stage, list(targets), texts, log)
 
 
 def _lines(commands: str) -> str:
     return "".join(f"{command.strip()}\n" for command in commands.split(";"))
 
 
-def _rows(stage: str, names: list[str], texts: dict[str, str], log: str) -> list[dict]:
+def timed_rows(stage: str, names: list[str], texts: dict[str, str], log: str) -> list[dict]:
+    """Name ("sizing"), delay and BLIF of the circuits that ABC timed, in the order of its reports."""
     figures = _FIGURES.findall(log)
     if len(figures) != len(names):
         tail = "\n".join(log.splitlines()[-12:])
