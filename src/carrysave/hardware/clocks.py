@@ -22,8 +22,9 @@ from carrysave.hardware.synthesis import Mapped, Synthesis
 from carrysave.multipliers.base import Multiplier
 from carrysave.paths import cache_dir, write_atomically
 
-MODEL = "1"  # part of every cache key: raise it when power.py computes something else
+MODEL = "2"  # part of every cache key: raise it when power.py computes something else
 _CLOSE = 1.1  # structures within this factor of the smallest are sized to the clock
+_ARRAYS = ("of_instance_fj", "load_of_instance_fj")
 _UNITS = {"hz": 1e-9, "khz": 1e-6, "mhz": 1e-3, "ghz": 1.0}
 
 
@@ -115,10 +116,11 @@ def cached_energy(
     path = cache_dir() / "energy" / digest[:2] / f"{digest}.json.gz"
     try:
         data = json.loads(gzip.decompress(path.read_bytes()))
-        return Energy(**data | {"of_instance_fj": np.array(data["of_instance_fj"]), "notes": tuple(data["notes"])})
+        arrays = {name: np.array(data[name]) for name in _ARRAYS}
+        return Energy(**data | arrays | {"notes": tuple(data["notes"])})
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         pass  # not there, or not readable: compute it
     result = energy(netlist, library, vectors, output_load_ff, glitches)
-    data = asdict(result) | {"of_instance_fj": result.of_instance_fj.tolist()}
+    data = asdict(result) | {name: getattr(result, name).tolist() for name in _ARRAYS}
     write_atomically(path, gzip.compress(json.dumps(data).encode(), 3))
     return result

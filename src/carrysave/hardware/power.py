@@ -27,7 +27,7 @@ from carrysave.hardware.glitches import toggles_in_time
 from carrysave.hardware.library import Library
 from carrysave.hardware.netlist import CONSTANTS, WIRE, Instance, Netlist, simulate
 from carrysave.hardware.timing import Timing, analyze
-from carrysave.hardware.transitions import TABULATED_INPUTS, Transitions, tabulated, transitions
+from carrysave.hardware.transitions import TABULATED_INPUTS, Transitions, tabulated, transitions, values_of
 
 OUTPUT_LOAD_FF = 8.6
 _NO_TABLES = "switching and leakage only: library {} has no internal power tables"
@@ -66,6 +66,7 @@ class Energy:
 
     `of_instance_fj` is the dynamic energy of each instance of the netlist: its internal energy and the switching of
     the nets it drives; `inputs_fj` is the switching of the input nets. Together they are `switching_fj + internal_fj`.
+    `load_of_instance_fj` is the part of `of_instance_fj` that charges the load outside.
     """
 
     activity: str
@@ -75,6 +76,7 @@ class Energy:
     standard_error_fj: float
     vectors: int
     of_instance_fj: NDArray[np.float64]
+    load_of_instance_fj: NDArray[np.float64]
     inputs_fj: float
     notes: tuple[str, ...] = ()
 
@@ -126,18 +128,17 @@ def energy(
     total = _Total(inputs.copy(), np.zeros(len(netlist.instances)))
     for (name, pins, outputs), places in _alike(netlist).items():
         instances = [netlist.instances[k] for k in places]
+        indices = [nets.transitions(instance) for instance in instances]
         if len(pins) <= TABULATED_INPUTS:
             known = tabulated(library[name], pins, outputs)
-            inside = _spent(known, instances, timing)
-            for i, (k, instance) in enumerate(zip(places, instances, strict=True)):
-                own = {pin: energies[i] for pin, energies in inside.items()}
-                total.add(k, instance, known, own, nets.transitions(instance), timing, half_v2, counts)
-            continue
-        for k, instance in zip(places, instances, strict=True):
-            states = [{pin: nets.value(net, when) for pin, net in instance.inputs} for when in ("before", "after")]
-            known = transitions(library[name], states[0], states[1], outputs)
-            own = {pin: energies[0] for pin, energies in _spent(known, [instance], timing).items()}
-            total.add(k, instance, known, own, np.arange(vectors.count), timing, half_v2, counts)
+        else:
+            happened, flat = np.unique(np.concatenate(indices), return_inverse=True)
+            known = transitions(library[name], *values_of(happened, pins), outputs)
+            indices = np.split(flat, len(instances))
+        inside = _spent(known, instances, timing)
+        for i, (k, instance, index) in enumerate(zip(places, instances, indices, strict=True)):
+            own = {pin: energies[i] for pin, energies in inside.items()}
+            total.add(k, instance, known, own, index, timing, half_v2, counts)
     return Energy(
         vectors.label + (", glitches counted (not comparable)" if glitches else ""),
         total.switching + float(inputs.mean()),
@@ -146,6 +147,7 @@ def energy(
         vectors.standard_error(total.dynamic),
         vectors.count,
         total.of_instance,
+        half_v2 * output_load_ff * _output_toggles(netlist, nets, counts),
         float(inputs.mean()),
         tuple(_notes(netlist, library, vectors, total.dynamic)),
     )
@@ -197,6 +199,19 @@ class _Total:
         self.internal += internal
         self.switching += switching
         self.leakage += float(known.leakage_nw @ share)
+
+
+def _output_toggles(netlist: Netlist, nets: _Nets, counts: Mapping[str, Lanes]) -> NDArray[np.float64]:
+    """Mean toggles of the netlist's outputs that each instance drives, itself or over a plain wire."""
+    driver = {net: k for k, instance in enumerate(netlist.instances) for _, net in instance.outputs}
+    toggles = np.zeros(len(netlist.instances))
+    for output in netlist.outputs:
+        k = driver.get(output)
+        while k is not None and netlist.instances[k].cell == WIRE:
+            k = driver.get(netlist.instances[k].inputs[0][1])
+        if k is not None:
+            toggles[k] += (counts[output] if counts else nets.toggles(output)).mean()
+    return toggles
 
 
 def _alike(netlist: Netlist) -> dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[int]]:
@@ -251,8 +266,9 @@ class _Nets:
 
     def transitions(self, instance: Instance) -> NDArray[np.intp]:
         """Each vector's transition of an instance's inputs, numbered as in `tabulated`."""
-        index = np.zeros(self.count, dtype=np.uint16)
         bits = [self.value(net, when) for when in ("before", "after") for _, net in instance.inputs]
+        kind = np.uint16 if len(bits) <= 16 else np.uint64
+        index = np.zeros(self.count, dtype=kind)
         for i, bit in enumerate(bits):
-            index |= bit.astype(np.uint16) << np.uint16(i)
+            index |= bit.astype(kind) << kind(i)
         return index.astype(np.intp)

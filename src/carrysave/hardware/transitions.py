@@ -17,7 +17,7 @@ from carrysave.hardware.functions import evaluate, parse_function
 from carrysave.hardware.library import Cell, Power, Table
 from carrysave.hardware.timing import EDGES
 
-TABULATED_INPUTS = 6  # a wider cell is worked out on the vectors themselves: 4^9 transitions are more than those
+TABULATED_INPUTS = 6  # of a wider cell only the transitions that happen are worked out: 4^9 are more than those
 
 Bits = NDArray[np.bool_]
 
@@ -50,13 +50,18 @@ class Transitions:
 
 @lru_cache(maxsize=512)
 def tabulated(cell: Cell, pins: tuple[str, ...], outputs: tuple[str, ...]) -> Transitions:
-    """All transitions of the connected input `pins`: bit i of the index is pin i before, bit k + i after."""
-    count = len(pins)
-    index = np.arange(1 << 2 * count)
+    """All transitions of the connected input `pins`, in the order of `values_of`."""
+    return transitions(cell, *values_of(np.arange(1 << 2 * len(pins)), pins), outputs)
+
+
+def values_of(index: NDArray[np.integer], pins: tuple[str, ...]) -> tuple[dict[str, Bits], dict[str, Bits]]:
+    """Values of the k pins before and after numbered transitions: bit i is pin i before, bit k + i after."""
+    index = index.astype(np.uint64)
     before, after = (
-        {pin: (index >> (first + i) & 1).astype(bool) for i, pin in enumerate(pins)} for first in (0, count)
+        {pin: (index >> np.uint64(first + i) & np.uint64(1)).astype(bool) for i, pin in enumerate(pins)}
+        for first in (0, len(pins))
     )
-    return transitions(cell, before, after, outputs)
+    return before, after
 
 
 def transitions(
