@@ -113,7 +113,7 @@ def shown(cell: Cell) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, float):
-        return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
+        return f"{cell:.0f}" if abs(cell) >= 1000 or abs(cell) < 1e-9 else f"{cell:.4g}"
     return str(cell)
 
 
