@@ -220,7 +220,7 @@ def test_a_network_on_the_command_line_shares_the_trials(here: Path) -> None:
     kept = {(ran["kind"], ran["name"]) for ran in found["ran"] if ran["kept"]}
     assert kept == {
         ("accuracy", "float"),
-        *((kind, name) for kind in ("errors", "cost") for name in ("exact", "truncated:c=6")),
+        *((kind, name) for kind in ("errors", "cost", "power") for name in ("exact", "truncated:c=6")),
     }
 
 
@@ -231,7 +231,7 @@ def test_text_for_a_person(here: Path) -> None:
         assert words in result.stdout
     lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
     assert {line["event"] for line in lines} == {"start", "trial"}
-    assert {line["stage"] for line in lines} == {"network", "calibration", "accuracy", "errors", "cost"}
+    assert {line["stage"] for line in lines} == {"network", "calibration", "accuracy", "errors", "cost", "power"}
     last = {line["stage"]: line for line in lines}
     assert all(line["done"] == line["total"] for line in last.values())
 

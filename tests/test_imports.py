@@ -27,10 +27,10 @@ ORDER = [
     {"layers", "functional", "emulation", "calibration"},
     {"training"},
     {"evaluation", "networks", "bench"},
-    {"study", "results", "store", "trials", "loading", "questions", "records", "exploration"},
+    {"study", "results", "store", "trials", "loading", "questions", "records", "exploration", "powers"},
     {"reproductions"},
     {"report"},
-    {"description"},
+    {"description", "clocked"},
     {"cli"},
 ]
 PLACE = {part: place for place, parts in enumerate(ORDER) for part in parts}

@@ -26,10 +26,40 @@ from carrysave.results import (
     LayerPlan,
     Paired,
     Point,
+    PowerFigure,
     Ran,
     Results,
     Row,
 )
+
+
+def make_power(activity: str, area: float) -> PowerFigure:
+    """Of a circuit of three parts: 2 uW for each um2 at 2 GHz."""
+    return PowerFigure(
+        activity=activity,
+        frequency_ghz=2.0,
+        load_ff=8.6,
+        area_um2=area,
+        delay_ps=490.0,
+        script="lean/490ps",
+        switching_uw=1.5 * area,
+        internal_uw=0.4 * area,
+        leakage_uw=0.1 * area,
+        standard_error_uw=0.25,
+        vectors=8192,
+        notes=("few vectors <here>",),
+        area_parts={"terms": 0.25 * area, "reduction": 0.5 * area, "final adder": 0.25 * area},
+        energy_parts={"inputs": 0.1 * area, "terms": 0.2 * area, "reduction": 0.5 * area, "final adder": 0.15 * area},
+        matched=0.9,
+        path={
+            "start": "a[3]",
+            "delay_ps": 490.0,
+            "steps": [
+                {"cell": "NAND2xp5_ASAP7_75t_R", "pin": "A", "net": "n1", "edge": "fall", "delay_ps": 490.0,
+                 "arrival_ps": 490.0, "load_ff": 1.5}
+            ],
+        },
+    )  # fmt: skip
 
 
 def make_row(name: str, kind: Kind, correct: int, area: float, delay: float, paired: Paired | None = None) -> Row:
@@ -53,6 +83,10 @@ def make_row(name: str, kind: Kind, correct: int, area: float, delay: float, pai
         plans=plans if known else (),
         left=(("pool", "no products"),) if known else (),
         seconds=1.0,
+        power=make_power("input toggle rate 0.1", area) if known else None,
+        own_power=make_power("this network's operands", 2 * area) if known else None,
+        macs=1_000_000 if known else 0,
+        operands=((1 / 256,) * 256, (0.5, *(0.0,) * 254, 0.5)) if known else None,
     )
 
 
@@ -79,6 +113,7 @@ def results() -> Results:
         ),
         sources=(("area", "made up"),),
         multipliers={spec: MULTIPLIERS.parse(spec) for spec in specs},
+        frequency_ghz=2.0,
     )
 
 

@@ -151,9 +151,12 @@ def explore(
         str | None, typer.Option(help="Synthesis for a network on the command line: quick or normal.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed for a network on the command line.")] = None,
+    frequency: Annotated[
+        str | None, typer.Option(help="Clock of power and energy for a network on the command line. Default: 1GHz.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Accuracy, area and delay of a network with each multiplier; what was computed before is kept."""
+    """Accuracy, area, delay and energy of a network with each multiplier; what was computed before is kept."""
     from carrysave.report.progress import shown
 
     options = {
@@ -162,6 +165,7 @@ def explore(
         "--multiplier": multiplier,
         "--effort": effort,
         "--seed": seed,
+        "--frequency": frequency,
     }
     study = _study(what, options)
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
@@ -199,7 +203,17 @@ def _study(what: str, options: dict[str, Any]) -> Any:
             f"'{what}' is no study (STUDY.toml); for a network add --data and --multiplier: "
             "carrysave explore my_net.py:model --data my_data.py:test --multiplier exact kulkarni drum:k=6"
         )
-    return study_of_network(what, {name[2:].replace("-", "_"): value for name, value in given.items()})
+    values = {name[2:].replace("-", "_"): value for name, value in given.items()}
+    if "frequency" in values:
+        from carrysave.hardware.clocks import parse_frequencies
+
+        clocks = parse_frequencies(values.pop("frequency"))
+        if len(clocks) > 1:
+            raise ValueError(
+                f"--frequency: an exploration has one clock, not {len(clocks)}; `carrysave synth` has many"
+            )
+        values["frequency_ghz"] = clocks[0]
+    return study_of_network(what, values)
 
 
 def _check_writable(path: Path) -> None:
@@ -257,7 +271,7 @@ def show(
     effort: Annotated[str, typer.Option(help="Synthesis: quick or normal.")] = "normal",
     as_json: Json = False,
 ) -> None:
-    """Errors, rank, engine, error map, area and delay of one multiplier."""
+    """Errors, rank, engine, error map, area, delay, critical path and power of one multiplier."""
     from carrysave.description import describe, error_picture
 
     if map is not None:
@@ -277,6 +291,34 @@ def show(
     print_multiplier(record, errors, _console(Console))
     if map is not None:
         print(f"error map: {map}", file=sys.stderr)
+
+
+@app.command(cls=_ManyValues)
+def synth(
+    specs: Annotated[list[str], typer.Argument(help="Multipliers, such as exact drum:k=6.", metavar="SPEC...")],
+    frequency: Annotated[str, typer.Option(help="Clocks, such as 1GHz,2.5GHz,800MHz.")],
+    liberty: Liberty = None,
+    operands: Annotated[
+        Path | None,
+        typer.Option(help="Operands for a second power: a calibration, or histograms a and b of codes (.npz)."),
+    ] = None,
+    effort: Annotated[str, typer.Option(help="Synthesis: quick or normal.")] = "normal",
+    as_json: Json = False,
+) -> None:
+    """For each clock the smallest design that meets it, its area and power there."""
+    from carrysave.clocked import at_frequencies
+    from carrysave.report.progress import shown
+
+    with shown() as progress:
+        record = at_frequencies(specs, frequency, liberty or [], operands, effort, progress)
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    from rich.console import Console
+
+    from carrysave.report.terminal import print_clocks
+
+    print_clocks(record, _console(Console))
 
 
 @app.command()

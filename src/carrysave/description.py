@@ -10,6 +10,7 @@ from typing import Any
 
 from carrysave.multipliers import MULTIPLIERS
 
+CLOCK_GHZ = 1.0  # of the power that is shown
 ERROR_TITLES = (
     ("mean_error", "mean error", 3, ""),
     ("mean_absolute_error", "mean |error|", 3, ""),
@@ -43,9 +44,11 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
     """(record of JSON values, error map or None) of a multiplier. Raises SpecError, LibraryError, SynthesisError."""
     from carrysave.engines.plan import plan
     from carrysave.errors import error_map, measure
+    from carrysave.hardware.anatomy import critical_path
     from carrysave.hardware.cells import compact_library
-    from carrysave.hardware.cost import cost
+    from carrysave.hardware.cost import cost_of
     from carrysave.hardware.liberty import read_liberty
+    from carrysave.hardware.synthesis import synthesize
     from carrysave.report.pictures import by_value
 
     if effort not in ("quick", "normal"):
@@ -54,7 +57,8 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
     library = read_liberty(list(liberty)) if liberty else compact_library()
     metrics = measure(m)
     planned = plan(m)
-    price = cost(m, library, effort=effort)
+    synthesis = synthesize(m, library, effort=effort)
+    price = cost_of(m, synthesis, effort)
     errors = dataclasses.asdict(metrics)
     record = {
         "spec": m.spec,
@@ -70,9 +74,30 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
             "source": price.source,
             "pareto": [{"area_um2": a, "delay_ps": d, "script": str(s)} for a, d, s in price.pareto],
         },
+        "critical_paths": {
+            which: critical_path(mapped.netlist, library).to_dict()
+            for which, mapped in (("fastest", synthesis.fastest), ("smallest", synthesis.smallest))
+        },
+        "power": _power(m, library, effort),
     }
     drawable = max(m.a_bits, m.b_bits) <= 12
     return record, by_value(error_map(m), m.signed) if drawable else None
+
+
+def _power(m: Any, library: Any, effort: Any) -> dict[str, Any] | None:
+    """Power at CLOCK_GHZ under the published tables' activity, and its parts; None where no circuit meets the clock."""
+    from carrysave import powers
+    from carrysave.hardware.activity import toggling
+
+    record, _ = powers.timed(m, library, effort, CLOCK_GHZ, toggling({"a": m.a_bits, "b": m.b_bits}))
+    figure = powers.figure(record)
+    if figure is None:
+        return None
+    return {key: value for key, value in record.items() if key not in ("met", "path")} | {
+        "total_uw": figure.total_uw,
+        "energy_fj": figure.energy_fj,
+        "text": str(figure),
+    }
 
 
 def _error_lines(errors: dict[str, Any]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from carrysave import __version__, records
+from carrysave import __version__, powers, records
 from carrysave.calibration import Calibration, calibrate
 from carrysave.data import Batches, Dataset
 from carrysave.emulation import emulate
@@ -28,13 +28,8 @@ from carrysave.multipliers import Multiplier
 from carrysave.paths import cache_dir
 from carrysave.questions import Candidate, Effort, Question, candidates_of, study_recipe
 from carrysave.recipes import Recipe
-from carrysave.results import (
-    CostFigure,
-    LayerPlan,
-    Results,
-    Row,
-)
-from carrysave.store import Store, Stored
+from carrysave.results import CostFigure, LayerPlan, PowerFigure, Results, Row
+from carrysave.store import Store, Stored, trial_key
 from carrysave.study import Study
 from carrysave.trials import Event, Progress, Runner, data_hash, model_hash, multiplier_hash, silent
 
@@ -56,6 +51,7 @@ def explore(
     recipes: Mapping[str, Recipe] | None = None,
     library: Library | None = None,
     effort: Effort = "normal",
+    frequency_ghz: float = 1.0,
     samples: int = 512,
     seed: int = 0,
     store: Store | str | Path | None = None,
@@ -72,6 +68,7 @@ def explore(
         data: test images with labels, or the name of a data set.
         recipes: further rows by name.
         library: standard cells; the built-in compact library by default.
+        frequency_ghz: the clock at which power and energy are stated.
         store: where trials are kept; `default_store()` by default.
 
     Raises:
@@ -90,6 +87,7 @@ def explore(
         candidates,
         library or _compact_library(),
         effort,
+        frequency_ghz,
         samples,
         seed,
         loaded.notes,
@@ -134,6 +132,7 @@ def run_study(
         candidates,
         library,
         study.costs.effort,
+        study.costs.frequency_ghz,
         study.calibration.samples,
         study.seed,
         loaded.notes,
@@ -186,7 +185,8 @@ def answer(question: Question, store: Store | str | Path | None = None, progress
         accuracies = run.accuracies()
         uniform, own = run.errors()
         costs = run.costs()
-        rows = run.rows(accuracies, uniform, own, costs)
+        powers = run.powers()
+        rows = run.rows(accuracies, uniform, own, costs, powers)
         return run.results(rows, time.perf_counter() - start)
     finally:
         if own_store:
@@ -305,12 +305,45 @@ class _Run:
             }
             for future in as_completed(futures):
                 spec = futures[future].spec
-                result, seconds = records.cost_result(future, spec)
+                result, seconds = records.finished(future, f"synthesising {spec}")
                 found[spec] = runner.keep("cost", spec, inputs[spec], result, b"", seconds)
                 runner.progress(Event("cost", spec, len(found), len(multipliers), seconds))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         return {spec: records.cost_figure(spec, found[spec].result) for spec in multipliers}
+
+    def powers(self) -> dict[str, tuple[PowerFigure | None, PowerFigure | None]]:
+        """By candidate of one multiplier: power at the clock under the toggle rate, and this network's operands."""
+        from carrysave.hardware.activity import Vectors
+
+        q, runner = self.question, self.runner
+        wanted: dict[tuple[str, int], tuple[str, dict[str, Any], Multiplier, Vectors]] = {}
+        for candidate in (c for c in q.candidates if len(c.multipliers) == 1):
+            m = candidate.multipliers[0]
+            for place, vectors in enumerate(powers.activities(m, candidate.arithmetics, self.calibration)):
+                if vectors is not None:
+                    inputs = {**self._cost_inputs(m), **powers.inputs(vectors, q.frequency_ghz)}
+                    wanted[candidate.name, place] = (trial_key("power", inputs), inputs, m, vectors)
+        jobs = {key: (name, inputs, m, vectors) for (name, _), (key, inputs, m, vectors) in wanted.items()}
+        runner.progress(Event("power", "", 0, len(jobs)))
+        found: dict[str, Stored] = {}
+        with ThreadPoolExecutor(2) as pool:
+            futures = {}
+            for key, (name, inputs, m, vectors) in jobs.items():
+                stored = runner.kept("power", inputs)
+                if stored is None:
+                    futures[pool.submit(powers.timed, m, q.library, q.effort, q.frequency_ghz, vectors)] = key
+                    continue
+                found[key] = runner.note(stored, name, kept=True)
+                runner.progress(Event("power", name, len(found), len(jobs), stored.seconds, True))
+            for future in as_completed(futures):
+                key = futures[future]
+                name, inputs, m, _ = jobs[key]
+                result, seconds = records.finished(future, f"computing the power of {m.spec}")
+                found[key] = runner.keep("power", name, inputs, result, b"", seconds)
+                runner.progress(Event("power", name, len(found), len(jobs), seconds))
+        figures = {at: powers.figure(found[key].result) for at, (key, *_) in wanted.items()}
+        return {name: (figures.get((name, 0)), figures.get((name, 1))) for name, _ in wanted}
 
     def _cost_inputs(self, m: Multiplier) -> dict[str, Any]:
         from carrysave.hardware.rtl import rtlil
@@ -325,6 +358,7 @@ class _Run:
         uniform: Mapping[str, Any],
         own: Mapping[str, Any],
         costs: Mapping[str, CostFigure],
+        powers: Mapping[str, tuple[PowerFigure | None, PowerFigure | None]],
     ) -> tuple[Row, ...]:
         baseline = next(accuracies[c.name] for c in self.question.candidates if c.kind == "exact")
         rows = []
@@ -334,6 +368,7 @@ class _Run:
             # a multiplier's cost speaks for the network only where it computes every layer
             whole = {plan.layer for plan in plans} >= set(self.calibration.layers)
             spec = candidate.multipliers[0].spec if whole and len(candidate.multipliers) == 1 else None
+            toggled, met = powers.get(candidate.name, (None, None)) if spec else (None, None)
             rows.append(
                 Row(
                     name=candidate.name,
@@ -347,6 +382,10 @@ class _Run:
                     plans=plans,
                     left=tuple((name, why) for name, why in stored.result["left"]),
                     seconds=stored.seconds,
+                    power=toggled,
+                    own_power=met,
+                    macs=sum(self.calibration.macs.values()) if spec else 0,
+                    operands=records.drawable_operands(candidate, self.calibration) if spec else None,
                 )
             )
         return tuple(rows)
@@ -360,6 +399,7 @@ class _Run:
         sources = [
             ("accuracy", f"{q.data}, {total:,} test images; {hashes}"),
             ("area and delay", f"{costs.source if costs else ''}; one multiplier, its cells alone"),
+            ("power and energy", powers.source(q.frequency_ghz)),
             ("errors", "every operand pair to 12 bits an operand, a seeded sample above; “here”: all layers' operands"),
             ("calibration", "given" if given else f"{q.samples} samples, seed {q.seed}"),
             *(("note", note) for note in q.notes),
@@ -376,4 +416,5 @@ class _Run:
             sources=tuple(sources),
             multipliers=q.multipliers,
             seconds=seconds,
+            frequency_ghz=q.frequency_ghz,
         )

@@ -53,6 +53,7 @@ class Question:
     candidates: tuple[Candidate, ...]
     library: Library
     effort: Effort = "normal"
+    frequency_ghz: float = 1.0
     samples: int = 512
     seed: int = 0
     notes: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import numpy as np
 from carrysave.calibration import Calibration
 from carrysave.evaluation import Accuracy, compare
 from carrysave.multipliers import Multiplier
-from carrysave.questions import Effort
+from carrysave.questions import Candidate, Effort
 from carrysave.recipes import Arithmetic, Recipe
 from carrysave.results import AccuracyFigure, CostFigure, Layer, Paired, Point, Row, histogram
 from carrysave.store import Stored
@@ -103,17 +103,29 @@ def timed_cost(m: Multiplier, library: Library, effort: Effort) -> tuple[dict[st
     return {"pareto": points, "cells": sum(figure.cells.values()), "source": figure.source}, time.perf_counter() - start
 
 
-def cost_result(future: Future[tuple[dict[str, Any], float]], spec: str) -> tuple[dict[str, Any], float]:
+def finished(future: Future[tuple[dict[str, Any], float]], doing: str) -> tuple[dict[str, Any], float]:
+    """A trial's result and seconds; an error says what it was doing."""
     try:
         return future.result()
     except Exception as error:
-        error.add_note(f"while synthesising {spec}; finished trials are kept")
+        error.add_note(f"while {doing}; finished trials are kept")
         raise
 
 
 def cost_figure(spec: str, result: Mapping[str, Any]) -> CostFigure:
     points = tuple(Point(area, delay, script) for area, delay, script in sorted(result["pareto"]))
     return CostFigure(spec, points, result["cells"], result["source"])
+
+
+def drawable_operands(
+    candidate: Candidate, calibration: Calibration
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Shares of the operands' bit patterns over all layers; None for several arithmetics or above 12 bits."""
+    m = candidate.multipliers[0]
+    if len(set(candidate.arithmetics)) != 1 or max(m.a_bits, m.b_bits) > 12:
+        return None
+    operands = calibration.operands_of_all(candidate.arithmetics[0])
+    return histogram(operands.activation), histogram(operands.weight)
 
 
 def layer_rows(calibration: Calibration, arithmetic: Arithmetic, rows: Iterable[Row]) -> tuple[Layer, ...]:

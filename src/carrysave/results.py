@@ -37,6 +37,15 @@ METRICS = {
         Metric("area_um2", "Area", "µm²", 1, True, "cell area of the smallest mapping of one multiplier"),
         Metric("delay_ps", "Shortest delay", "ps", 0, True, "critical path of the fastest mapping of one multiplier"),
         Metric(
+            "power_uw", "Power, toggle rate 0.1", "µW", 1, True, "of one multiplier at the clock, input toggle rate 0.1"
+        ),
+        Metric(
+            "energy_fj", "Energy per product", "fJ", 1, True, "one multiplication at the clock, this network's operands"
+        ),
+        Metric(
+            "energy_nj", "Energy per inference", "nJ", 2, True, "of the multipliers only: products times their energy"
+        ),
+        Metric(
             "mean_absolute_error", "Mean |error|", "", 1, True, "mean |error| over all operand pairs, equally likely"
         ),
         Metric("own_mean_absolute_error", "Mean |error| here", "", 1, True, "the same, under this network's operands"),
@@ -103,6 +112,50 @@ class CostFigure:
 
 
 @dataclass(frozen=True)
+class PowerFigure:
+    """Power of the smallest mapping of one multiplier that meets the clock, under one activity, one product a cycle.
+
+    Attributes:
+        activity: what the inputs do, such as "input toggle rate 0.1" or "this network's operands".
+        area_um2, delay_ps, script: of that mapping, which the clock may make larger than the smallest of all.
+        standard_error_uw: of the dynamic part, from the spread over `vectors` pairs of operands.
+        area_parts, energy_parts: area [um2] and dynamic energy [fJ per product] by stage; `matched` is the share of
+            gates recognised directly.
+        path: the mapping's critical path: "start", "delay_ps", "steps".
+    """
+
+    activity: str
+    frequency_ghz: float
+    load_ff: float
+    area_um2: float
+    delay_ps: float
+    script: str
+    switching_uw: float
+    internal_uw: float
+    leakage_uw: float
+    standard_error_uw: float
+    vectors: int
+    notes: tuple[str, ...]
+    area_parts: Mapping[str, float]
+    energy_parts: Mapping[str, float]
+    matched: float
+    path: Mapping[str, Any]
+
+    @property
+    def total_uw(self) -> float:
+        return self.switching_uw + self.internal_uw + self.leakage_uw
+
+    @property
+    def energy_fj(self) -> float:
+        """Energy of one product, the leakage of its cycle included."""
+        return self.total_uw / self.frequency_ghz
+
+    def __str__(self) -> str:
+        error = f" ± {self.standard_error_uw:.2g}" if self.standard_error_uw else ""
+        return f"{self.total_uw:.4g}{error} µW at {self.frequency_ghz:g} GHz, {self.activity}"
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """How one layer was emulated in one row."""
 
@@ -118,7 +171,9 @@ class LayerPlan:
 class Row:
     """One recipe of a study: what it reaches, what its multiplier costs, how wrong that multiplier is.
 
-    Cost and error figures are None for float, and for a recipe in which not one multiplier computes every layer.
+    Cost and error figures are None for float, and for a recipe in which not one multiplier computes every layer; power
+    figures also where no mapping meets the clock. `operands` are shares of the activation's and the weight's bit
+    patterns over all layers, where they are few enough to draw.
     """
 
     name: str
@@ -132,6 +187,25 @@ class Row:
     plans: tuple[LayerPlan, ...]
     left: tuple[tuple[str, str], ...]
     seconds: float
+    power: PowerFigure | None = None
+    own_power: PowerFigure | None = None
+    macs: int = 0
+    operands: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    @property
+    def power_uw(self) -> float | None:
+        """Under the input toggle rate 0.1."""
+        return self.power.total_uw if self.power else None
+
+    @property
+    def energy_fj(self) -> float | None:
+        """Per product, under this network's operands."""
+        return self.own_power.energy_fj if self.own_power else None
+
+    @property
+    def energy_nj(self) -> float | None:
+        """Per inference, multipliers only: all layers' products, each at the energy of the network's mean product."""
+        return self.own_power.energy_fj * self.macs * 1e-6 if self.own_power else None
 
     def value(self, metric: str) -> float | None:
         """A figure of METRICS, None where this row has none. Raises ValueError for an unknown metric."""
@@ -143,6 +217,8 @@ class Row:
             return self.uniform["mean_absolute_error"] if self.uniform else None
         if metric == "own_mean_absolute_error":
             return self.own["mean_absolute_error"] if self.own else None
+        if metric in ("power_uw", "energy_fj", "energy_nj"):
+            return getattr(self, metric)
         return getattr(self.cost, metric) if self.cost else None
 
     @property
@@ -202,6 +278,7 @@ class Results:
     sources: tuple[tuple[str, str], ...]
     multipliers: Mapping[str, Multiplier] = field(repr=False)
     seconds: float = 0.0
+    frequency_ghz: float = 1.0
 
     @property
     def exact(self) -> Row:
@@ -240,6 +317,7 @@ class Results:
             record["figures"] = {name: row.value(name) for name in METRICS}
             record["area_saving_percent"] = self.saving_percent(row, "area_um2")
             record["delay_saving_percent"] = self.saving_percent(row, "delay_ps")
+            record["energy_saving_percent"] = self.saving_percent(row, "energy_nj")
             record["p_value"] = row.against_exact.p_value if row.against_exact else None
         return values
 

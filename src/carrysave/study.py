@@ -13,6 +13,7 @@ ranges = "minmax"
 
 [costs]
 effort = "quick"
+frequency_ghz = 1.0             # the clock at which power and energy are stated
 
 [[recipes]]                     # as many as wanted, beside the plain multipliers
 name = "first layer exact"
@@ -137,10 +138,13 @@ class CalibrationTable(_Table):
 
 
 class Costs(_Table):
-    """Standard cells to synthesise with (Liberty files; empty: the compact library) and how hard to try."""
+    """Standard cells to synthesise with (Liberty files; empty: the compact library), how hard to try, and the clock at
+    which power and energy are stated.
+    """
 
     liberty: list[str] = []
     effort: Literal["quick", "normal"] = "normal"
+    frequency_ghz: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
 
 
 class RuleTable(_Table):
@@ -297,13 +301,14 @@ def load_study(path: str | Path) -> Study:
 
 
 def study_of_network(network: str, options: dict[str, Any]) -> Study:
-    """A study from the command line: `options` are data, multiplier, calibration_data, effort and seed as given.
+    """A study from the command line: `options` are data, multiplier, calibration_data, effort, frequency_ghz and
+    seed as given.
 
     Raises ValueError with everything that is wrong.
     """
     values: dict[str, Any] = {"network": network, "data": options["data"], "multipliers": options["multiplier"]}
     values["calibration"] = {"data": options["calibration_data"]} if "calibration_data" in options else {}
-    values["costs"] = {"effort": options["effort"]} if "effort" in options else {}
+    values["costs"] = {key: options[key] for key in ("effort", "frequency_ghz") if key in options}
     values["seed"] = options.get("seed", 0)
     found = list(_consistency(values, Path(".")))
     try:

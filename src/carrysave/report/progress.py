@@ -15,6 +15,9 @@ STAGES = {
     "accuracy": "Accuracy",
     "errors": "Errors",
     "cost": "Synthesis",
+    "power": "Power",
+    "synthesis": "Synthesis",
+    "clock": "At a clock",
 }
 
 

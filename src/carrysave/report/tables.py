@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,25 @@ def number(value: float | None, decimals: int = 1, sign: bool = False) -> str:
         return "–"
     text = f"{value:{'+' if sign else ''},.{decimals}f}".replace(",", "\u202f").replace("-", "−")
     return text.lstrip("+−") if float(f"{abs(value):.{decimals}f}") == 0 else text
+
+
+PARTS = {
+    "inputs": "operand inputs",
+    "terms": "terms (partial products)",
+    "reduction": "reduction",
+    "final adder": "final adder",
+    "outside load": "load outside",
+}  # of a circuit, in the order of the data's way
+
+
+def in_order(parts: Mapping[str, float]) -> list[str]:
+    """The names of `parts`, as PARTS orders them."""
+    return [part for part in PARTS if part in parts]
+
+
+def short_cell(name: str) -> str:
+    """A cell's name without what all cells of its library end with: NAND2xp5_ASAP7_75t_R is NAND2xp5."""
+    return name.removeprefix("sky130_fd_sc_hd__").partition("_ASAP7")[0]
 
 
 def plural(count: int, noun: str) -> str:

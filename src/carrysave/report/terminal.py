@@ -134,6 +134,82 @@ def legend_text() -> Text:
     return text.append(" too large; one step per doubling of the error", "dim")
 
 
+def _power(power: dict[str, Any]) -> Group:
+    """Power, and where area and energy go."""
+    areas, energies = power["parts"]["area_um2"], power["parts"]["energy_fj"]
+    whole = (sum(areas.values()) or 1.0, sum(energies.values()) or 1.0)
+    table = _table(("Part", "left"), ("Area µm²", "right"), ("%", "right"), ("Energy fJ", "right"), ("%", "right"))
+    for part in tables.in_order({**areas, **energies}):
+        cells = []
+        for values, total in zip((areas, energies), whole, strict=True):
+            value = values.get(part)
+            cells += ["", ""] if value is None else [tables.number(value, 2), tables.number(100 * value / total, 0)]
+        table.add_row(tables.PARTS[part], *cells)
+    split = ", ".join(
+        f"{what} {tables.number(power[f'{what}_uw'], 2)}" for what in ("switching", "internal", "leakage")
+    )
+    lines = [
+        Text.assemble(("Power  ", "bold"), power["text"]),
+        Text(
+            f"{split} µW; {tables.number(power['energy_fj'], 1)} fJ per product; smallest mapping that meets the "
+            f"clock: {power['script']}, {tables.number(power['area_um2'], 2)} µm²",
+            "dim",
+        ),
+        *(Text(note, "dim") for note in power["notes"]),
+        table,
+        Text(f"Dynamic energy; {100 * power['parts']['matched']:.0f} % of the gates recognised directly\n", "dim"),
+    ]
+    return Group(*lines)
+
+
+def _paths(paths: dict[str, Any]) -> Table:
+    """Critical paths side by side: cell, load, arrival."""
+    side = Table.grid(padding=(0, 4))
+    found = []
+    for which, path in paths.items():
+        table = _table((f"Critical path, {which}", "left"), ("Load fF", "right"), ("At ps", "right"))
+        table.add_row(f"input {path['start']}", "", "0.0")
+        for step in path["steps"]:
+            name = f"{tables.short_cell(step['cell'])} {step['pin']} {'↑' if step['edge'] == 'rise' else '↓'}"
+            table.add_row(name, tables.number(step["load_ff"], 2), tables.number(step["arrival_ps"], 1))
+        found.append(table)
+    side.add_row(*found)
+    return side
+
+
+def print_clocks(record: dict[str, Any], console: Console) -> None:
+    """What `carrysave synth` prints: designs by rows, one line per clock."""
+    activities = record["activities"]
+    table = _table(
+        ("Multiplier", "left"),
+        ("Clock GHz", "right"),
+        ("Area µm²", "right"),
+        ("Delay ps", "right"),
+        *((f"µW, {activity}", "right") for activity in activities),
+        *((f"fJ, {activity}", "right") for activity in activities[-1:]),
+    )
+    last = None
+    for row in record["rows"]:
+        name = row["spec"] if row["spec"] != last else ""
+        last = row["spec"]
+        if not row["met"]:
+            table.add_row(name, f"{row['frequency_ghz']:g}", *["-"] * (2 + len(activities) + 1))
+            continue
+        figures = [row["power"][activity] for activity in activities]
+        table.add_row(
+            name,
+            f"{row['frequency_ghz']:g}",
+            tables.number(row["area_um2"], 2),
+            tables.number(row["delay_ps"], 1),
+            *(f"{tables.number(p['total_uw'], 2)} ± {tables.number(p['standard_error_uw'], 2)}" for p in figures),
+            tables.number(figures[-1]["energy_fj"], 2),
+        )
+    console.print(table)
+    for note in record["notes"]:
+        console.print(Text(note, "dim"))
+    console.print(Text(record["source"], "dim"))
+
+
 def print_multiplier(record: dict[str, Any], errors: Any, console: Console) -> None:
     """What `carrysave show` prints; `record` is what its --json prints, `errors` the error map or None."""
     console.print()
@@ -150,6 +226,10 @@ def print_multiplier(record: dict[str, Any], errors: Any, console: Console) -> N
     console.print(side)
     if record["cost"]:
         console.print(Text(record["cost"]["source"], "dim"))
+    if record.get("power"):
+        console.print(_power(record["power"]))
+    if record.get("critical_paths"):
+        console.print(_paths(record["critical_paths"]))
     console.print(Text.assemble(("Emulation  ", "bold"), record["plan"]["text"]))
     if errors is not None and errors.any() and console.is_terminal:
         console.print(Text("\nError map  activation to the right, weight upwards", "bold"))
