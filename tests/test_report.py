@@ -17,6 +17,7 @@ from carrysave import report
 from carrysave.errors import error_map
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.report import pictures, tables
+from carrysave.report.pages import pages
 from carrysave.results import (
     METRICS,
     AccuracyFigure,
@@ -287,7 +288,7 @@ def parse(path: Path) -> _Page:
 def test_the_report_is_one_whole_file_that_loads_nothing(results: Results, tmp_path: Path) -> None:
     page = parse(results.save(tmp_path / "report.html"))
     assert all(url.startswith("data:image/png;base64,") for url in page.loads)
-    assert len(page.loads) == 4  # one map for each multiplier that is wrong somewhere
+    assert len(page.loads) == 3 * 4  # for each multiplier that is wrong somewhere: its map, again beside the weighted
     assert not {"link", "iframe", "object", "embed"} & set(page.tags)
     assert page.tags.count("script") == 3
     own = (tmp_path / "report.html").read_text()
@@ -318,6 +319,50 @@ def test_the_plots_of_the_report_have_the_rows_and_the_axes_asked_for(results: R
     assert points["float"]["values"]["area_um2"] is None
 
 
+def test_power_and_energy_are_figures_of_a_row(results: Results) -> None:
+    row = results.row("drum:k=6")
+    assert row.value("power_uw") == pytest.approx(2 * 16)
+    assert row.value("energy_fj") == pytest.approx(2 * 32 / 2.0)  # uW at 2 GHz
+    assert row.value("energy_nj") == pytest.approx(32.0 * 1_000_000 * 1e-6)
+    assert results.row("float").value("energy_nj") is None
+    assert results.saving_percent(row, "energy_nj") == pytest.approx(20)
+    assert str(row.power) == "32 ± 0.25 µW at 2 GHz, input toggle rate 0.1"
+    assert [r.name for r in results.pareto("energy_nj", "accuracy").front][0] == "kulkarni"
+    record = results.to_dict()["rows"][3]
+    assert record["figures"]["energy_nj"] == pytest.approx(32) and record["power"]["vectors"] == 8192
+    # a row whose circuits all miss the clock has no figure, and says so
+    late = dataclasses.replace(row, power=None, own_power=None)
+    assert late.value("power_uw") is None and late.value("energy_nj") is None
+    missed = pages(dataclasses.replace(results, rows=(results.exact, late)))[1]
+    assert ("power", "– no mapping meets 2 GHz") in missed.figures and not missed.bars
+
+
+def test_the_pages_show_parts_path_and_both_maps(results: Results, tmp_path: Path) -> None:
+    page = {page.name: page for page in pages(results)}["drum:k=6"]
+    area, toggled, own = page.bars
+    assert (area.title, area.total) == ("area", "16.00 µm²")
+    assert [(part, share) for part, share, _ in area.segments] == [
+        ("terms", 25.0),
+        ("reduction", 50.0),
+        ("final adder", 25.0),
+    ]
+    assert toggled.title == "energy, input toggle rate 0.1" and own.total == "30.40 fJ"
+    assert sum(share for _, share, _ in own.segments) == pytest.approx(100)
+    assert page.steps == (("NAND2xp5", "↓", "490", "1.5"),) and page.start == "a[3]"
+    assert [title for title, _ in page.maps] == ["all operand pairs alike", "weighted by this network's operands"]
+    assert page.notes == ("few vectors <here>",)
+    text = "".join(parse(results.save(tmp_path / "report.html")).text)
+    assert "few vectors <here>" in text and "multipliers only" in text and "90 % of the gates" in text
+
+
+def test_weighted_maps_halve_from_the_largest_contribution() -> None:
+    steps = pictures.weighted_steps(np.array([[8.0, -4.0, 3.9], [1e-9, 0.0, -8.0]])).astype(int) - pictures.STEPS
+    assert steps.tolist() == [[15, -14, 13], [0, 0, -15]]
+    wide = np.zeros((8, 2))
+    wide[0:4, 0] = (1.0, 2.0, -3.0, 0.5)
+    assert pictures.weighted_steps(wide, side=2).astype(int).tolist() == [[30, 15], [15, 15]]  # 0.5 is all there is
+
+
 def test_few_images_give_wide_intervals_and_still_a_report(results: Results, tmp_path: Path) -> None:
     wide = AccuracyFigure(2, 4, 50.0, 15.0, 85.0)
     rows = tuple(dataclasses.replace(row, accuracy=wide) for row in results.rows[:2])
@@ -336,7 +381,8 @@ def test_saving_by_the_ending_of_the_name(results: Results, tmp_path: Path) -> N
 
 
 def test_figures_are_written_as_png_and_svg_and_again_the_same(results: Results, tmp_path: Path) -> None:
-    names = {"pareto_area", "pareto_delay", "area_delay", "error_maps", "operands"}
+    names = {"pareto_area", "pareto_delay", "pareto_energy", "parts", "area_delay", "error_maps", "operands"}
+    names.add("error_maps_weighted")
     written = report.save_figures(results, tmp_path / "one")
     assert {path.name for path in written} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     report.save_figures(results, tmp_path / "two")

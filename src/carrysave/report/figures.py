@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, ACCENT, POINT = "#1c2127", "#5c6670", "#1f5fa8", "#7d93ab"
+PART_COLOURS = {
+    "inputs": "#a9b2bb",
+    "terms": "#4477aa",
+    "reduction": "#5fb3c4",
+    "final adder": "#d9a441",
+    "outside load": "#d5d9dd",
+}
 FAR = 10.0  # rows this many points below exact are named under the plot instead of squeezing the others
 
 _STYLE: dict[Any, Any] = {
@@ -54,8 +61,9 @@ def to_bytes(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _label(metric: Metric) -> str:
-    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+def _label(metric: Metric, frequency_ghz: float) -> str:
+    title = tables.metric_title(metric, frequency_ghz)
+    return f"{title} ({metric.unit})" if metric.unit else title
 
 
 def pareto_figure(results: Results, x: str = "area_um2", y: str = "accuracy") -> Figure:
@@ -79,8 +87,8 @@ def pareto_figure(results: Results, x: str = "area_um2", y: str = "accuracy") ->
         )
         axis.margins(0.08)
         _name_points(figure, axis, near, front, x, y)
-        axis.set_xlabel(_label(METRICS[x]))
-        axis.set_ylabel(_label(METRICS[y]))
+        axis.set_xlabel(_label(METRICS[x], results.frequency_ghz))
+        axis.set_ylabel(_label(METRICS[y], results.frequency_ghz))
         axis.set_title(results.title, loc="left", fontsize=11.5, fontweight="bold", pad=12)
         far = [f"{row.name} {row.accuracy.percent:.1f} %" for row in pareto.points if row not in near]
         if far:
@@ -242,6 +250,54 @@ def error_map_figure(maps: list[tuple[str, Any]]) -> Figure:
         return figure
 
 
+def weighted_map_figure(maps: list[tuple[str, Any]]) -> Figure:
+    """Palette steps of errors weighted by operands, each picture on its own scale."""
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+        columns = min(4, max(1, len(maps)))
+        rows = -(-len(maps) // columns)
+        figure, axes = _canvas(2.3 * columns, 2.5 * rows + 0.4, rows, columns)
+        colours = ListedColormap(pictures.palette() / 255)
+        for axis, (name, steps) in zip(axes.flat, maps, strict=False):
+            span = {"vmin": -0.5, "vmax": 2 * pictures.STEPS + 0.5}
+            axis.imshow(steps.T, origin="lower", cmap=colours, interpolation="nearest", aspect="auto", **span)
+            axis.set_title(name, fontsize=9)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        for axis in axes.flat[len(maps) :]:
+            axis.set_axis_off()
+        what = "error × how often its operands occur; darkest: the largest share, each lighter step half of it"
+        figure.supxlabel(what, fontsize=8, color=SOFT)
+        return figure
+
+
+def parts_figure(results: Results) -> Figure:
+    """Per multiplier, area and energy by part: stacked bars."""
+    import matplotlib
+    from matplotlib.patches import Patch
+
+    rows = [row for row in results.rows if row.power][::-1]
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+        figure, axes = _canvas(9.6, 0.32 * len(rows) + 1.3, 1, 3)
+        titles = ["area (µm²)", "energy (fJ), toggle rate 0.1", "energy (fJ), network's operands"]
+        for axis, title in zip(axes[0], titles, strict=True):
+            axis.set_title(title, fontsize=9, color=SOFT, loc="left")
+            axis.set_yticks(range(len(rows)), [row.name for row in rows] if axis is axes[0, 0] else [""] * len(rows))
+        for y, row in enumerate(rows):
+            assert row.power is not None
+            own = row.own_power.energy_parts if row.own_power else {}
+            for axis, parts in zip(axes[0], (row.power.area_parts, row.power.energy_parts, own), strict=True):
+                left = 0.0
+                for part in tables.in_order(parts):
+                    axis.barh(y, parts[part], left=left, height=0.7, color=PART_COLOURS[part], linewidth=0)
+                    left += parts[part]
+        handles = [Patch(color=PART_COLOURS[part], label=name) for part, name in tables.PARTS.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False)
+        return figure
+
+
 def operand_figure(results: Results) -> Figure:
     """Per layer, how often each activation and weight code occurs (square-root scale)."""
     import matplotlib
@@ -267,12 +323,19 @@ def operand_figure(results: Results) -> Figure:
 def all_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """(file name without ending, figure) of everything the report draws."""
     from carrysave.report.html import drawable_errors
+    from carrysave.report.pages import maps as maps_of
 
     yield "pareto_area", pareto_figure(results, "area_um2", "accuracy")
     yield "pareto_delay", pareto_figure(results, "delay_ps", "accuracy")
+    if any(row.power for row in results.rows):
+        yield "pareto_energy", pareto_figure(results, "energy_nj", "accuracy")
+        yield "parts", parts_figure(results)
     yield "area_delay", trade_off_figure(results)
     maps = [(row.name, errors) for row, errors in drawable_errors(results)]
     if maps:
         yield "error_maps", error_map_figure(maps)
+    weighted = [(row.name, picture) for row in results.rows for _, picture in maps_of(results, row)[1:]]
+    if weighted:
+        yield "error_maps_weighted", weighted_map_figure(weighted)
     if results.layers:
         yield "operands", operand_figure(results)

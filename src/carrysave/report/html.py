@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from carrysave.report import pictures, tables
+from carrysave.report.pages import MAP_BITS, pages
 from carrysave.results import METRICS, Results, Row
-
-MAP_BITS = 12  # widest operands whose error map is drawn
 
 
 def render(results: Results, *, x: str = "area_um2", y: str = "accuracy") -> str:
@@ -35,6 +34,8 @@ def render(results: Results, *, x: str = "area_um2", y: str = "accuracy") -> str
         summary=tables.summary(results),
         span=_span(results),
         maps=error_maps(results),
+        pages=pages(results),
+        parts=tables.PARTS,
         legend=pictures.legend(),
         layers=layers,
         plans=plans,
@@ -60,13 +61,17 @@ def plot_data(results: Results, x: str, y: str) -> dict[str, Any]:
             "high": row.accuracy.high,
             "values": {name: row.value(name) for name in METRICS},
             "saving": results.saving_percent(row, "area_um2"),
+            "energy_saving": results.saving_percent(row, "energy_nj"),
         }
         for row in results.rows
     ]
     usable = [name for name in METRICS if sum(p["values"][name] is not None for p in points) > 1]
     return {
         "points": points,
-        "metrics": {name: asdict(METRICS[name]) for name in usable},
+        "metrics": {
+            name: asdict(METRICS[name]) | {"title": tables.metric_title(METRICS[name], results.frequency_ghz)}
+            for name in usable
+        },
         "trade_offs": [asdict(trade) for trade in tables.trade_offs(results)],
         "x": x,
         "y": y,

@@ -46,11 +46,33 @@ def shrink(errors: np.ndarray, side: int = SIDE) -> np.ndarray:
     return errors
 
 
+def weighted_steps(contributions: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Errors times how often their operands occur -> palette index; blocks are summed to at most side x side.
+
+    The darkest step is the largest contribution to the mean error in the picture, each lighter one half of it.
+    """
+    for axis in (0, 1):
+        factor = -(-contributions.shape[axis] // side)
+        if factor > 1:
+            blocks = np.moveaxis(contributions, axis, 0)
+            summed = blocks.reshape(blocks.shape[0] // factor, factor, -1).sum(axis=1)
+            contributions = np.moveaxis(summed, 0, axis)
+    magnitude = np.abs(contributions)
+    top = magnitude.max() or 1.0
+    step = np.where(magnitude > 0, np.floor(np.log2(np.maximum(magnitude / top, 2.0**-STEPS))) + STEPS, 0)
+    return (STEPS + np.sign(contributions) * np.clip(step, 0, STEPS)).astype(np.uint8)
+
+
 def error_map_png(errors: np.ndarray) -> bytes:
     """PNG of an error map [2^a, 2^b]: activation to the right, weight upwards, smallest codes at the lower left."""
+    return steps_png(error_steps(shrink(errors)))
+
+
+def steps_png(steps: np.ndarray) -> bytes:
+    """PNG of palette indices [activation, weight]."""
     from PIL import Image
 
-    indices = error_steps(shrink(errors)).T[::-1]
+    indices = steps.T[::-1]
     image = Image.fromarray(np.ascontiguousarray(indices))
     image.putpalette(palette().tobytes())
     buffer = io.BytesIO()

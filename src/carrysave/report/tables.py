@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carrysave.results import Results, Row
+from carrysave.results import Metric, Results, Row
 
 TOLERANCE = 0.5  # points of accuracy that the conclusion lets a multiplier lose
 NOTICEABLE = 0.05  # a paired difference with a larger p value may be chance
@@ -27,6 +27,12 @@ PARTS = {
     "final adder": "final adder",
     "outside load": "load outside",
 }  # of a circuit, in the order of the data's way
+
+
+def metric_title(metric: Metric, frequency_ghz: float) -> str:
+    """The metric's title, with the clock where it depends on one."""
+    clocked = metric.name in ("power_uw", "energy_fj", "energy_nj")
+    return f"{metric.title}, {frequency_ghz:g} GHz" if clocked else metric.title
 
 
 def in_order(parts: Mapping[str, float]) -> list[str]:
@@ -60,6 +66,9 @@ class SummaryRow:
     area_saving: float | None
     delay_ps: float | None
     delay_saving: float | None
+    power_uw: float | None
+    energy_nj: float | None
+    energy_saving: float | None
     mean_error: float | None
     mean_absolute_error: float | None
     own_mean_error: float | None
@@ -111,6 +120,9 @@ def _summary_row(results: Results, row: Row, on_front: bool, tolerance: float) -
         area_saving=results.saving_percent(row, "area_um2"),
         delay_ps=row.value("delay_ps"),
         delay_saving=results.saving_percent(row, "delay_ps"),
+        power_uw=row.power_uw,
+        energy_nj=row.energy_nj,
+        energy_saving=results.saving_percent(row, "energy_nj"),
         mean_error=uniform.get("mean_error"),
         mean_absolute_error=uniform.get("mean_absolute_error"),
         own_mean_error=own.get("mean_error"),

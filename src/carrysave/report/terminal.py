@@ -40,9 +40,11 @@ _COLUMNS = (
     ("vs exact", 0),
     ("Area µm²", 0),
     ("saved", 0),
-    ("Delay ps", 96),
+    ("Delay ps", 112),
+    ("saved", 136),
+    ("Energy nJ", 96),
     ("saved", 96),
-    ("Mean |error|", 112),
+    ("Mean |error|", 128),
 )
 
 
@@ -72,6 +74,8 @@ def _cells(row: tables.SummaryRow) -> list[Text | str]:
         _saving(row.area_saving),
         tables.number(row.delay_ps, 0),
         _saving(row.delay_saving),
+        tables.number(row.energy_nj, 2),
+        _saving(row.energy_saving),
         tables.number(row.mean_absolute_error, 1),
     ]
 
@@ -86,8 +90,9 @@ def print_results(results: Results, console: Console) -> None:
         Text(
             "* no other row is better in both area and accuracy   "
             "≈ these images cannot tell the difference from chance\n"
-            "Area: smallest mapping; delay: fastest mapping of one multiplier. Grey: loses more than "
-            f"{tables.TOLERANCE:g} points.",
+            "Area: smallest mapping; delay: fastest mapping of one multiplier. Energy: of all multiplications of one "
+            f"inference, at {results.frequency_ghz:g} GHz, under this network's operands. "
+            f"Grey: loses more than {tables.TOLERANCE:g} points.",
             "dim",
         )
     )

@@ -86,7 +86,7 @@ function drawPareto() {
       color: points.map(p => p.kind === "exact" ? colour("exact") : p.front ? colour("accent") : colour("point")), line: {width: 1.5, color: colour("card")}},
     hovertemplate: points.map(p => "<b>" + p.name.replace(/</g, "&lt;") + "</b><br>accuracy " + p.values.accuracy.toFixed(2) + " % (" + p.low.toFixed(2) + "–" + p.high.toFixed(2) + ")" +
       (x !== "accuracy" ? "<br>" + mx.title.toLowerCase() + " " + show(mx, p.values[x]) : "") + (y !== "accuracy" ? "<br>" + my.title.toLowerCase() + " " + show(my, p.values[y]) : "") +
-      (p.saving !== null && p.kind !== "exact" ? "<br>saves " + p.saving.toFixed(0) + " % of exact's area" : "") + "<extra></extra>")};
+      (p.saving !== null && p.kind !== "exact" ? "<br>saves " + p.saving.toFixed(0) + " % of exact's area" + (p.energy_saving !== null ? ", " + p.energy_saving.toFixed(0) + " % of its energy" : "") : "") + "<extra></extra>")};
   const l = layout(unit(mx), unit(my)), rect = $("pareto").getBoundingClientRect();
   l.xaxis.range = xr; l.yaxis.range = yr;
   l.annotations = place(points, best, x, y, xr, yr, {w: rect.width - 92, h: rect.height - 84});
