@@ -42,6 +42,7 @@ def test_histograms_are_fine() -> None:
     assert abs(mean - values.mean()) < histogram.width / 10
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")  # torch's own layer
 @pytest.mark.parametrize(
     "options",
     [{}, {"padding": 1}, {"padding": "same", "kernel_size": 2}, {"stride": 2, "dilation": 2, "padding": (1, 2)},

@@ -268,6 +268,11 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "CARRYSAVE_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
 
 
+def hear_interrupts() -> None:
+    """In a child: a job that a shell put into the background hands its deafness to SIGINT down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def kept_trials(store: Path) -> dict[str, tuple[str, bytes]]:
     database = sqlite3.connect(store)
     rows = database.execute("select key, made, payload from trials").fetchall()
@@ -279,7 +284,9 @@ def kept_trials(store: Path) -> dict[str, tuple[str, bytes]]:
 def test_a_stopped_study_goes_on_where_it_was(here: Path, tmp_path: Path, how: signal.Signals) -> None:
     own = environment(tmp_path / "cache")
     command = [*COMMAND, "explore", "study.toml", "--store", "s.sqlite", "--json"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=own)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=own, preexec_fn=hear_interrupts
+    )
     assert process.stderr is not None
     for line in process.stderr:
         event = json.loads(line) if line.startswith("{") else {}
