@@ -87,9 +87,13 @@ class Emulation:
             self._kept = engine, self.weight, self.activation.scale * self.weight.scale
         return self._kept
 
-    def activation_codes(self, x: torch.Tensor) -> torch.Tensor:
-        """Codes of an activation; raises ValueError, naming the layer, where it is not finite."""
+    def check_activation(self, x: torch.Tensor) -> None:
+        """Raises ValueError, naming the layer, where an activation is not finite."""
         self._check_finite(x, "an activation")
+
+    def activation_codes(self, x: torch.Tensor) -> torch.Tensor:
+        """Codes of an activation; raises like `check_activation`."""
+        self.check_activation(x)
         return self.activation.codes(x)
 
     def weight_codes(self, w: torch.Tensor) -> torch.Tensor:
@@ -164,10 +168,12 @@ class _Product(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, core: Emulation, geometry: Geometry
     ) -> torch.Tensor:
         engine, quantizer, scale = core.prepared(weight, bias, geometry)
-        codes = core.activation_codes(x)
         ctx.save_for_backward(x, weight)
         ctx.core, ctx.geometry, ctx.quantizer, ctx.has_bias = core, geometry, quantizer, bias is not None
-        return rescaled(engine(codes), scale, x)
+        if engine.layer is not None and x.dtype == torch.float32 and x.device.type == "cpu":
+            core.check_activation(x)
+            return engine.layer(x, core.activation, scale)
+        return rescaled(engine(core.activation_codes(x)), scale, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
