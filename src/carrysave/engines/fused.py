@@ -23,6 +23,7 @@ from carrysave.quantizers import Quantizer
 
 MOST_PARTS = 8
 INT32 = 1 << 31
+CHUNK = 1 << 20  # bytes of convolution results at a time and thread: they stay in the cache and in the heap's free memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +171,12 @@ class FusedLayer:
         out = torch.empty((len(image), self._outputs, rows, columns), dtype=dtype)
         if not out.numel():
             return out
-        parts, box = self._products(image, expand)
-        finish(
-            parts, box, self._constant.numpy(), scales, self._reach, out.numpy(), torch.get_num_threads()
-        )  # fmt: skip
+        threads = torch.get_num_threads()
+        images = max(1, threads * CHUNK // (4 * self._outputs * rows * columns))
+        for i in range(0, len(image), images):
+            parts, box = self._products(image[i : i + images], expand)
+            chunk = out[i : i + images].numpy()
+            finish(parts, box, self._constant.numpy(), scales, self._reach, chunk, threads)
         return out
 
     def _products(self, image: torch.Tensor, expand: object) -> tuple[list[np.ndarray], np.ndarray | None]:

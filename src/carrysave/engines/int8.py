@@ -14,6 +14,7 @@ import torch
 from carrysave.engines.images import Window
 
 _LARGEST_ACTIVATION, _LARGEST_WEIGHT = 255, 127
+_KEPT = 4  # packed weights, one for each size of input
 _DEPTH = 512  # of the trial: its sums stay below 2^24
 
 
@@ -28,19 +29,20 @@ class Int8Convolution:
         self._weight, self._window = weight.to(torch.int8).contiguous(), window
         self._scales = torch.ones(len(weight))
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
-        self._packed: tuple[tuple[int, ...], torch.Tensor] | None = None
+        self._packed: dict[tuple[int, ...], torch.Tensor] = {}
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         w = self._window
         shape = tuple(x.shape)
-        packed = self._packed
-        if packed is None or packed[0] != shape:
-            packed = shape, torch.ops.onednn.qconv_prepack(
+        packed = self._packed.get(shape)
+        if packed is None:
+            if len(self._packed) >= _KEPT:
+                self._packed.clear()
+            packed = self._packed[shape] = torch.ops.onednn.qconv_prepack(
                 self._weight, self._scales, 1.0, 0, w.stride, (0, 0), w.dilation, w.groups, list(shape)
             )
-            self._packed = packed
         return torch.ops.onednn.qconv2d_pointwise(
-            x, 1.0, 0, packed[1], self._scales, self._zeros, None, w.stride, (0, 0), w.dilation, w.groups, 1.0, 0,
+            x, 1.0, 0, packed, self._scales, self._zeros, None, w.stride, (0, 0), w.dilation, w.groups, 1.0, 0,
             torch.float32, "none", [], "",
         )  # fmt: skip
 
