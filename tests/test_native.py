@@ -21,7 +21,7 @@ def working_compiler(folder: Path) -> str | None:
     """The C++ compiler that a build here would use, if it compiles and links a C++17 program."""
     named = os.environ.get("CXX")
     source = folder / "probe.cpp"
-    source.write_text("#include <string_view>\nint main() { return std::string_view(\"\").size(); }\n")
+    source.write_text('#include <string_view>\nint main() { return std::string_view("").size(); }\n')
     for compiler in [named] if named else ["c++", "g++", "clang++"]:
         command = [*compiler.split(), "-std=c++17", str(source), "-o", str(folder / "probe")]
         if shutil.which(command[0]) and subprocess.run(command, capture_output=True, timeout=60).returncode == 0:

@@ -38,7 +38,7 @@ static int64_t draw(const Kind&k){bool sg=k.form!=0&&k.form!=3;int64_t lo=sg?-(i
 static double largest(const Kind&k){double m=(k.form==0||k.form==3)?double((uint64_t(1)<<k.n)-1):double(uint64_t(1)<<(k.n-1));return m*m;}
 template<class T>static void pairs(const Kind&k,int64_t lo,int64_t hi,int64_t step){
   std::vector<int64_t> v;for(int64_t a=lo;a<=hi;a+=step)v.push_back(a); size_t m=v.size();std::vector<T> x(m),w(m);for(size_t i=0;i<m;++i){x[i]=word<T>(k,v[i],false);w[i]=word<T>(k,v[i],true);}
-  std::vector<int64_t> o(m*m);LogWeights<T> lw(w.data(),int64_t(m),1,1,k.r,largest(k),lo<0);LogConv<T> p{{1,1,1,int64_t(m),1,1,1,1,1,1,1,0,0,1,int64_t(m)},x.data(),nullptr,nullptr,nullptr,x[0],&lw,nullptr,nullptr,nullptr,o.data(),1};log_conv(p);
+  std::vector<int64_t> o(m*m);LogWeights<T> lw(w.data(),int64_t(m),1,1,k.r,largest(k),lo<0);LogConv<T> p{};p.shape={1,1,1,int64_t(m),1,1,1,1,1,1,1,0,0,1,int64_t(m)};p.words=x.data();p.pad=x[0];p.weights=&lw;p.integers=o.data();p.threads=1;log_conv(p);
   for(size_t j=0;j<m;++j)for(size_t i=0;i<m;++i)CHECK(o[j*m+i]==truth(k,v[i],v[j]),"pairs form %d n %d bits %d: %ld x %ld = %ld not %ld",k.form,k.n,int(8*sizeof(T)),long(v[i]),long(v[j]),long(o[j*m+i]),long(truth(k,v[i],v[j])));}
 template<class T>static void conv(const Kind&k){
   LogConv<T> q{};auto&p=q.shape;p.n=pick(1,2);p.groups=pick(0,2)?1:pick(1,4);int64_t depth=pick(1,40),oc=pick(1,14);p.c=depth*p.groups;p.kh=pick(1,3);p.kw=pick(1,3);p.sy=pick(1,2);p.sx=pick(1,3);p.dy=pick(1,2);p.dx=pick(1,2);
@@ -56,6 +56,10 @@ template<class T>static void conv(const Kind&k){
     for(int64_t t=0;t<p.taps();++t){int64_t ch=t/(p.kh*p.kw),iy=y*p.sy+t/p.kw%p.kh*p.dy-p.top,ix=xx*p.sx+t%p.kw*p.dx-p.left;bool in=iy>=0&&iy<p.h&&ix>=0&&ix<p.w;s+=uint64_t(truth(k,in?xv[((n*p.c+gr*depth+ch)*p.h+iy)*p.w+ix]:padv,wv[o*p.taps()+t]));}
     c[(n*channels+o)*p.pixels()+y*p.out_width+xx]=int64_t(s);}
   CHECK(a==c,"log reference form %d n %d",k.form,k.n);CHECK(b==c,"log conv form %d n %d T %d",k.form,k.n,int(sizeof(T)));CHECK(f==g,"log float");
+  std::vector<float> scale(channels),values(x.size());for(auto&v:scale)v=float(pick(1,999))/777;q.scale=scale.data();q.integers=nullptr;
+  for(auto&v:values)v=float(pick(-99,999))*0.0137f;
+  if(how){const int top=int(std::min<size_t>(tab.size(),256))-1;q.quantization={0.01f,int(pick(0,top)),0,top};q.codes=nullptr;q.wide_codes=nullptr;q.words=nullptr;q.table=tab.data();q.values=values.data();}
+  q.out=f.data();log_conv_reference(q);q.out=g.data();log_conv(q);CHECK(f==g,"log layer");
 }
 int main(int argc,char**argv){int rounds=argc>1?std::atoi(argv[1]):25;
   auto D=LogRounding::down,Z=LogRounding::toward_zero,C=LogRounding::complement,M=LogRounding::magnitude;

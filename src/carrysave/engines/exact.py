@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from carrysave.engines import costs
 from carrysave.engines.fused import FusedLayer, Ingredients, fused, obstacle
 from carrysave.engines.problem import Prepared, Problem
 from carrysave.engines.sums import LIMITS, SumOfProducts, check_accumulator
@@ -27,7 +28,7 @@ class Exact:
             return Prepared(_matmul(problem))
         layer = fused_of(problem)
         if isinstance(layer, FusedLayer):
-            return Prepared(layer.call, layer.how, layer.parts, layer.layer)
+            return Prepared(layer.call, layer.how, layer.parts, layer.cost, layer.layer)
         zero = problem.activation_zero
         total = sum_of(problem)
         bias = problem.bias.reshape(-1, 1, 1) if problem.geometry.kind == "conv" else problem.bias
@@ -35,7 +36,7 @@ class Exact:
         def call(codes: torch.Tensor) -> torch.Tensor:
             return total(codes - zero).add_(bias)
 
-        return Prepared(call, total.how, total.parts)
+        return Prepared(call, total.how, total.parts, total.parts * costs.FLOAT32_PASS)
 
 
 def fused_of(problem: Problem) -> FusedLayer | str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from carrysave.engines import factoring
+from carrysave.engines import costs, factoring
 from carrysave.engines.exact import reach_of
 from carrysave.engines.factoring import Factors
 from carrysave.engines.fused import FusedLayer, Ingredients, fused, obstacle
@@ -41,9 +41,10 @@ class Factored:
         layer = fused_of(problem, factors)
         if isinstance(layer, FusedLayer):
             passes = factors.rank * (layer.parts if problem.geometry.groups == 1 else 1)
-            return Prepared(layer.call, layer.how, passes, layer.layer)
+            return Prepared(layer.call, layer.how, passes, layer.cost, layer.layer)
         plain = _Layer(problem)
-        return Prepared(plain, plain.sum.how, plain.rank * plain.sum.parts)
+        passes = plain.rank * plain.sum.parts
+        return Prepared(plain, plain.sum.how, passes, costs.FLOAT32_PASS * passes)
 
 
 def fused_of(problem: Problem, factors: Factors) -> FusedLayer | str:
@@ -228,7 +229,7 @@ def _matmul(problem: Problem) -> Prepared:
         right = torch.cat([row.to(place)[columns] for row in v], dim=1)
         return total + (left @ right).to(torch.int64)
 
-    return Prepared(call, "float64", factors.rank)
+    return Prepared(call, "float64", factors.rank, 2 * costs.FLOAT32_PASS * factors.rank)
 
 
 FACTORED = Factored()

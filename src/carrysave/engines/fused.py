@@ -15,15 +15,16 @@ import numpy as np
 import torch
 
 from carrysave import native
+from carrysave.engines import costs
 from carrysave.engines.images import Window, image_of, result_of
 from carrysave.engines.int8 import Int8Convolution, is_exact
-from carrysave.engines.problem import Geometry, Problem
+from carrysave.engines.problem import Problem
 from carrysave.engines.sums import LIMITS, cuts_of
 from carrysave.quantizers import Quantizer
 
 MOST_PARTS = 8
 INT32 = 1 << 31
-CHUNK = 1 << 20  # bytes of convolution results at a time and thread: they stay in the cache and in the heap's free memory
+CHUNK = 1 << 20  # bytes of results at a time and thread: they stay in the cache and in the heap's free memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,8 @@ class FusedLayer:
         self._u[:, : ingredients.u.shape[1]] = ingredients.u
         constant_addend = bool((ingredients.addend == ingredients.addend[0]).all())
         taps = ingredients.v[0, 0].numel()
-        self._constant = (ingredients.constant + (int(ingredients.addend[0]) * taps if constant_addend else 0)).contiguous()
+        always = int(ingredients.addend[0]) * taps if constant_addend else 0
+        self._constant = (ingredients.constant + always).contiguous()
         self._addend: np.ndarray | None = None
         if not constant_addend:
             self._addend = np.zeros(256, np.int32)
@@ -135,6 +137,11 @@ class FusedLayer:
     def _unpadded(self) -> Window:
         w = self._window
         return Window(w.kernel, w.stride, (0, 0), w.dilation, w.groups)
+
+    @property
+    def cost(self) -> float:
+        passes = self.parts if self._layout == "planes" else self.rank * self.parts
+        return costs.INT8_LAYER + costs.INT8_PASS * passes
 
     @property
     def how(self) -> str:

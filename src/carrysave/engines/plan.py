@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from carrysave import native
 from carrysave.engines import factoring
 from carrysave.engines.exact import EXACT
 from carrysave.engines.factored import FACTORED, factors_of
+from carrysave.engines.logarithmic import LOGARITHMIC
 from carrysave.engines.problem import Engine, Geometry, Prepared, Problem, Products
 from carrysave.engines.reference import REFERENCE
 from carrysave.engines.sums import LIMITS
@@ -19,9 +20,8 @@ from carrysave.multipliers import Multiplier
 from carrysave.recipes import Arithmetic
 from carrysave.registry import nearest
 
-ENGINES: dict[str, Engine] = {e.name: e for e in (EXACT, FACTORED, TABLE, VECTOR, REFERENCE)}
-# A look-up costs about as much as this many multiply-adds of torch's float32 convolution: natively, and in torch.
-TABLE_COST = 3 if native.available else 8
+ENGINES: dict[str, Engine] = {e.name: e for e in (EXACT, FACTORED, LOGARITHMIC, TABLE, VECTOR, REFERENCE)}
+_SHORTCUTS = ("factored", "logarithmic", "table")
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,23 @@ def prepare(problem: Problem, engine: str | None = None) -> tuple[Plan, Prepared
         return _described(problem, engine, "asked for by name")
     if EXACT.refuses(problem) is None:
         return _described(problem, "exact", "every product is exact")
-    if not problem.products.has_table:
+    ready = {name: ENGINES[name].prepare(problem) for name in _SHORTCUTS if ENGINES[name].refuses(problem) is None}
+    if not ready:
         return _described(problem, "vector", "too wide for a table, so each product is evaluated by its definition")
-    if FACTORED.refuses(problem) is not None:
-        return _described(problem, "table", f"the rank is above {factoring.MAX_RANK}")
-    factored = _described(problem, "factored", "proved to be this sum of products")
-    passes = factored[1].passes
-    if passes > TABLE_COST and problem.geometry.kind != "matmul":
-        reason = f"factored would cost {passes} convolutions, a look-up per product about {TABLE_COST}"
-        return _described(problem, "table", reason)
-    return factored
+    best = min(ready, key=lambda name: ready[name].cost)
+    return _described(problem, best, _reason(problem, best, ready), ready[best])
+
+
+def _reason(problem: Problem, best: str, ready: dict[str, Prepared]) -> str:
+    others = [f"{name} about {p.cost:.2g}" for name, p in ready.items() if name != best and p.cost < math.inf]
+    compared = f"costs about {ready[best].cost:.2g} float32 layers, {', '.join(others)}" if others else ""
+    if best == "factored":
+        return "proved to be this sum of products"
+    if compared:
+        return compared
+    if best == "table":
+        return f"the rank is above {factoring.MAX_RANK}"
+    return "its parts are known, and it is too wide for a table"
 
 
 def engine_named(name: str) -> Engine:
@@ -114,8 +121,8 @@ def _largest_term(products: Products) -> int:
     return max(1, int((half * abs(factors.v).max(1)).sum()))
 
 
-def _described(problem: Problem, engine: str, reason: str) -> tuple[Plan, Prepared]:
-    prepared = ENGINES[engine].prepare(problem)
+def _described(problem: Problem, engine: str, reason: str, prepared: Prepared | None = None) -> tuple[Plan, Prepared]:
+    prepared = ENGINES[engine].prepare(problem) if prepared is None else prepared
     why = f"{reason}; {prepared.how}" if prepared.how else reason
     if not problem.products.has_table:
         return Plan(engine, None, None, None, why), prepared

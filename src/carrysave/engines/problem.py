@@ -17,6 +17,7 @@ An engine is a module-level object with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -42,6 +43,7 @@ class Prepared:
         call: codes to accumulators, int64.
         how: what it does, in words, for the plan; may be empty.
         passes: the exact convolutions or matrix products of the layer's own size that a call takes.
+        cost: estimated time, in float32 convolutions of the layer's own shape (costs.py); infinite if unknown.
         layer: the whole layer in one go, where the engine can do better than `call` between two conversions; it takes
             the finite float32 activation, its quantizer and the output scale, and gives what `rescaled` makes of the
             accumulators, bit for bit (layers.py). For tensors on the CPU.
@@ -50,6 +52,7 @@ class Prepared:
     call: Callable[..., torch.Tensor]
     how: str = ""
     passes: int = 1
+    cost: float = math.inf
     layer: Callable[[torch.Tensor, Quantizer, torch.Tensor], torch.Tensor] | None = None
 
     def __call__(self, *codes: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from carrysave import native
-from carrysave.engines import table_native
+from carrysave.engines import costs, table_native
 from carrysave.engines.problem import Prepared, Problem
 from carrysave.engines.table_torch import LayerInTorch, MatmulInTorch
 
@@ -25,7 +25,7 @@ class Table:
             return prepared
         native.warn_if_missing()
         torch_engine = MatmulInTorch if problem.geometry.kind == "matmul" else LayerInTorch
-        return Prepared(torch_engine(problem), f"in torch, since {prepared}")
+        return Prepared(torch_engine(problem), f"in torch, since {prepared}", cost=costs.TABLE_IN_TORCH)
 
 
 TABLE = Table()

@@ -1,7 +1,7 @@
 """The table engine on the native kernel.
 
-The table is corrected first, M(x, w) - zw (x - zx) - zx w, and has a column for each weight code, or pair of weight code
-and weight zero, that occurs in the layer.
+The table is corrected first, M(x, w) - zw (x - zx) - zx w, and has a column for each weight code, or pair of weight
+code and weight zero, that occurs in the layer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from carrysave import native
+from carrysave.engines import costs
 from carrysave.engines.images import Window, image_of, result_of
-from carrysave.engines.problem import Geometry, Prepared, Problem, codes_of
+from carrysave.engines.problem import Prepared, Problem, codes_of
 from carrysave.engines.table_torch import MatmulInTorch
 from carrysave.quantizers import Quantizer
 
@@ -39,9 +40,9 @@ def prepare(problem: Problem) -> Prepared | str:
     if float(np.abs(table.columns).max()) * depth + float(problem.bias.abs().max()) >= SAFE:
         return "sums might leave int64"
     if problem.geometry.kind == "matmul":
-        return Prepared(_Matmul(problem, table))
+        return Prepared(_Matmul(problem, table), "native", cost=costs.instructions() * costs.TABLE_BYTE[4])
     layer = _Layer(problem, table)
-    return Prepared(layer.call, layer.how, layer=layer.layer)
+    return Prepared(layer.call, layer.how, cost=layer.cost, layer=layer.layer)
 
 
 class _Corrected:
@@ -87,6 +88,11 @@ class _Layer:
         self._constant = problem.bias.expand(self._channels).contiguous().numpy()
         bytes_ = self._weights.planes
         self.how = f"native, {bytes_} byte{'s' * (bytes_ != 1)} per look-up"
+
+    @property
+    def cost(self) -> float:
+        wide = self._code is not torch.uint8
+        return costs.instructions() * (costs.TABLE_WIDE if wide else costs.TABLE_BYTE[self._weights.planes])
 
     def call(self, codes: torch.Tensor) -> torch.Tensor:
         from carrysave._native import table_conv

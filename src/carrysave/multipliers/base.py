@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from carrysave.bits import Word, fit, rep
+from carrysave.multipliers.parts import Parts
 from carrysave.registry import Registry
 
 MULTIPLIERS = Registry("multiplier")
@@ -49,6 +50,10 @@ class Multiplier(ABC):
     @abstractmethod
     def product(self, a: Word, b: Word) -> Any:
         """The definition. Words of `a_bits` and `b_bits` in; bits above `product_bits` are dropped."""
+
+    def parts(self) -> Parts | None:
+        """Structure that makes emulation cheap (parts.py), if there is any; `product` is then built from it."""
+        return None
 
     @property
     def a_bits(self) -> int:

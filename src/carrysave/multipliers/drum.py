@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from carrysave.bits import Word, any_bit, cat, encode, leading_one_hot, partial_products, rep, shl, sum_columns
+from carrysave.bits import Word, any_bit, cat, encode, leading_one_hot, rep
 from carrysave.multipliers.base import MULTIPLIERS, Multiplier
+from carrysave.multipliers.parts import Separable
 
 
 @MULTIPLIERS.register
@@ -32,9 +33,10 @@ class Drum(Multiplier):
             raise ValueError(f"drum: k={self.k}; it keeps 1 to n={self.n} bits of an operand")
 
     def product(self, a: Word, b: Word) -> Any:
-        (m_a, shift_a), (m_b, shift_b) = self.code(a), self.code(b)
-        small = sum_columns(partial_products(m_a, m_b), width=2 * self.k)
-        return small if self.k == self.n else shl(small, shift_a + shift_b, self.product_bits)
+        return self.parts().product(a, b, self.product_bits)
+
+    def parts(self) -> Separable:
+        return Separable(self.code)
 
     def code(self, v: Word) -> tuple[Any, Any]:
         """(mantissa of k bits, shift): v is read as mantissa << shift."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from carrysave.bits import Word, antilog, any_bit, cat, leading_one, normalised, rep
+from carrysave.bits import Word, antilog, any_bit, cat, leading_one, normalised
 from carrysave.multipliers.base import MULTIPLIERS, Multiplier
+from carrysave.multipliers.parts import Logarithmic
 
 
 @MULTIPLIERS.register
@@ -22,8 +23,10 @@ class Mitchell(Multiplier):
     catalog = {"Mitchell": "mitchell"}
 
     def product(self, a: Word, b: Word) -> Any:
-        (log_a, some_a), (log_b, some_b) = self.code(a), self.code(b)
-        return self.decode(log_a + log_b) & rep(some_a & some_b, self.product_bits)
+        return self.parts().product(a, b, self.product_bits)
+
+    def parts(self) -> Logarithmic:
+        return Logarithmic(self.code, self.decode, self.n - 1, "magnitude")
 
     def code(self, v: Word) -> tuple[Any, Any]:
         """({k, f}: the logarithm with n - 1 fraction bits, whether v is not 0)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from carrysave.bits import Word, antilog, any_bit, cat, leading_one, normalised, rep
 from carrysave.multipliers.base import MULTIPLIERS, Multiplier
+from carrysave.multipliers.parts import Logarithmic
 
 
 @MULTIPLIERS.register
@@ -46,10 +47,10 @@ class MitchellW(Multiplier):
             )
 
     def product(self, a: Word, b: Word) -> Any:
-        (log_a, some_a), (log_b, some_b) = self.code(a), self.code(b)
-        magnitude = self.decode(log_a + log_b)
-        signed = magnitude ^ rep(a[-1] ^ b[-1], self.product_bits)
-        return signed & rep(some_a & some_b, self.product_bits)
+        return self.parts().product(a, b, self.product_bits)
+
+    def parts(self) -> Logarithmic:
+        return Logarithmic(self.code, self.decode, self.w - 1, "complement")
 
     def code(self, v: Word) -> tuple[Any, Any]:
         """({k, f}: the magnitude's logarithm with w - 1 fraction bits, whether v is not 0)."""

@@ -8,6 +8,7 @@
 
 #include "isa.h"
 #include "logarithmic_kernels.h"
+#include "quantize.h"
 #include "table_kernels.h"
 
 template <class T>
@@ -57,6 +58,7 @@ namespace {
 template <class T>
 T word_at(const LogConv<T>& problem, int64_t i) {
     if (problem.words) return problem.words[i];
+    if (problem.values) return problem.table[problem.quantization.index(problem.values[i])];
     return problem.table[problem.codes ? problem.codes[i] : problem.wide_codes[i]];
 }
 
@@ -66,6 +68,14 @@ Padded<T> pad_words(const LogConv<T>& p) {
     const auto look_up = [table](auto code) { return table[code]; };
     if (p.words) return Padded<T>(p.shape, p.words, p.pad, p.threads);
     if (p.codes) return Padded<T>(p.shape, p.codes, look_up, p.pad, p.threads);
+    if (p.values) {
+        const Quantization& q = p.quantization;
+        if (q.high - q.low < 256) {
+            const AlignedBytes found = quantized(p.values, p.shape.n * p.shape.c * p.shape.h * p.shape.w, q, p.threads);
+            return Padded<T>(p.shape, found.get(), look_up, p.pad, p.threads);
+        }
+        return Padded<T>(p.shape, p.values, [table, q](float value) { return table[q.index(value)]; }, p.pad, p.threads);
+    }
     return Padded<T>(p.shape, p.wide_codes, look_up, p.pad, p.threads);
 }
 
@@ -80,7 +90,7 @@ void log_conv_reference(const LogConv<T>& problem) {
                 for (int64_t x = 0; x < p.out_width; ++x) {
                     const int64_t g = o / (problem.weights->channels / p.groups), pixel = y * p.out_width + x;
                     uint64_t acc = problem.constant ? static_cast<uint64_t>(problem.constant[o]) : 0;
-                    if (problem.box) acc += static_cast<uint64_t>(int64_t{problem.box[(n * p.groups + g) * p.pixels() + pixel]});
+                    if (problem.box) acc += static_cast<uint64_t>(problem.factor ? problem.factor[o] : 1) * static_cast<uint64_t>(int64_t{problem.box[(n * p.groups + g) * p.pixels() + pixel]});
                     for (int64_t k = 0; k < p.taps(); ++k) {
                         const int64_t c = k / (p.kh * p.kw), ky = k / p.kw % p.kh, kx = k % p.kw;
                         const int64_t iy = y * p.sy + ky * p.dy - p.top, ix = x * p.sx + kx * p.dx - p.left;
@@ -90,15 +100,15 @@ void log_conv_reference(const LogConv<T>& problem) {
                                                              problem.weights->words[o * p.taps() + k], problem.weights->rounding));
                     }
                     const int64_t at = (n * problem.weights->channels + o) * p.pixels() + pixel;
-                    if (problem.out) problem.out[at] = static_cast<float>(static_cast<int64_t>(acc));
+                    if (problem.out) problem.out[at] = static_cast<float>(static_cast<int64_t>(acc)) * (problem.scale ? problem.scale[o] : 1.0f);
                     if (problem.integers) problem.integers[at] = static_cast<int64_t>(acc);
                 }
 }
 
 template <class T>
-LogWeights<T>::LogWeights(const T* weights, int64_t channels_, int64_t groups, int64_t taps_, LogRounding rounding_,
+LogWeights<T>::LogWeights(const T* weights, int64_t channels_, int64_t groups_, int64_t taps_, LogRounding rounding_,
                           double largest, bool signed_words)
-    : channels(channels_), taps(taps_), rounding(rounding_), words(weights, weights + channels * taps),
+    : channels(channels_), groups(groups_), taps(taps_), rounding(rounding_), words(weights, weights + channels * taps),
       packed(channels * taps), offset(channels, 0),
       counts(false), all_taps(false), factor(1), counted(channels), starts(channels) {
     const int64_t group_channels = channels / groups;
@@ -163,7 +173,8 @@ template <class Out>
 void write_totals(const LaneTotals<uint64_t>& totals, Out* out) {
     for (int64_t i = 0; i < totals.count; ++i)
         out[i] = static_cast<Out>(static_cast<int64_t>(totals.sums[i] + static_cast<uint64_t>(totals.constant) +
-                                                       static_cast<uint64_t>(int64_t{totals.box ? totals.box[i] : 0})));
+                                                       static_cast<uint64_t>(totals.factor) * static_cast<uint64_t>(int64_t{totals.box ? totals.box[i] : 0}))) *
+                 static_cast<Out>(totals.scale);
 }
 
 template <class T>
@@ -250,7 +261,9 @@ class Worker {
         const int64_t constant = weights.offset[o] + (problem.constant ? problem.constant[o] : 0);
         for_each_stretch(p, first, lanes, [&](int64_t lane, int64_t count, int64_t n, int64_t pixel) {
             const LaneTotals<uint64_t> totals{reinterpret_cast<const uint64_t*>(sum) + lane, count, constant,
-                                              problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr};
+                                              problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr,
+                                              problem.factor ? problem.factor[o] : 1,
+                                              problem.scale && problem.out ? problem.scale[o] : 1.0f};
             const int64_t at = (n * weights.channels + o) * p.pixels() + pixel;
             if (problem.integers) write_totals(totals, problem.integers + at);
             if (!problem.out) return;

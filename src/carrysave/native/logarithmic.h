@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "conv.h"
+#include "quantization.h"
 
 // The logarithmic engine. An operand is coded once as a word, the bit pattern of a float whose exponent and fraction
 // are the operand's logarithm k + f; the sum of two words, read as a float, is 2^k * (1 + f) of the sums, exactly: the
@@ -55,7 +56,7 @@ class LogWeights {
     LogWeights(const T* weights, int64_t channels, int64_t groups, int64_t taps, LogRounding rounding, double largest,
                bool signed_words);
 
-    int64_t channels, taps;
+    int64_t channels, groups, taps;
     LogRounding rounding;
     std::vector<T> words;           // [channels][taps]
     LogSum sum;
@@ -77,14 +78,18 @@ class LogWeights {
 template <class T>
 struct LogConv {
     ConvShape shape;
-    const T* words;                 // [n, c, h, w]; or null, and words = table[codes] of one of the two kinds
-    const uint8_t* codes;
+    const T* words;                 // [n, c, h, w]; or
+    const uint8_t* codes;           // words = table[codes], of one of two kinds; or
     const uint16_t* wide_codes;
+    const float* values;            // words = table[code of the value]
+    Quantization quantization;
     const T* table;
     T pad;                          // word of the halo
     const LogWeights<T>* weights;
     const int64_t* constant;        // [channels], or null
     const int32_t* box;             // [n, groups, out_height * out_width], or null
+    const int64_t* factor;          // [channels]: of the box; null for 1
+    const float* scale;             // [channels], what `out` is multiplied with after its rounding, or null
     float* out;                     // [n, channels, out_height, out_width], or null
     int64_t* integers;              // likewise; sums are modulo 2^64
     int threads;

@@ -9,6 +9,7 @@
 
 #include "isa.h"
 #include "parallel.h"
+#include "quantize.h"
 #include "table_kernels.h"
 
 namespace {
@@ -124,7 +125,7 @@ void accumulate(Isa isa, const TileTask& task, Sum* sums) {
 template <class Sum, class Out>
 void write_totals(const LaneTotals<Sum>& totals, Out* out) {
     for (int64_t i = 0; i < totals.count; ++i)
-        out[i] = static_cast<Out>(static_cast<int64_t>(totals.sums[i]) + totals.constant + (totals.box ? totals.box[i] : 0)) *
+        out[i] = static_cast<Out>(static_cast<int64_t>(totals.sums[i]) + totals.constant + (totals.box ? totals.factor * totals.box[i] : 0)) *
                  static_cast<Out>(totals.scale);
 }
 
@@ -171,7 +172,7 @@ class Worker {
         const int64_t constant = weights.offset[o] + (problem.constant ? problem.constant[o] : 0);
         for_each_stretch(p, first, lanes, [&](int64_t lane, int64_t count, int64_t n, int64_t pixel) {
             const LaneTotals<Sum> totals{sum + lane, count, constant,
-                                         problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr,
+                                         problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr, 1,
                                          problem.scale && problem.out ? problem.scale[o] : 1.0f};
             const int64_t at = (n * weights.channels + o) * p.pixels() + pixel;
             if (problem.integers) write_totals(totals, problem.integers + at);
@@ -189,6 +190,11 @@ Padded<Code> padded_codes(const TableConv& problem, const Code* codes) {
     const auto pad = static_cast<Code>(problem.pad);
     if (codes) return Padded<Code>(problem.shape, codes, pad, problem.threads);
     const Quantization& q = problem.quantization;
+    if constexpr (sizeof(Code) == 1) {
+        const ConvShape& p = problem.shape;
+        const AlignedBytes found = quantized(problem.values, p.n * p.c * p.h * p.w, q, problem.threads);
+        return Padded<Code>(p, found.get(), pad, problem.threads);
+    }
     return Padded<Code>(problem.shape, problem.values, [q](float value) { return static_cast<Code>(q.index(value)); }, pad,
                         problem.threads);
 }

@@ -184,7 +184,8 @@ void finish(const LaneTotals<Sum>& totals, float* out) {
         const __mmask8 mask = static_cast<__mmask8>(left >= 8 ? 0xff : (1u << left) - 1);
         __m512i total = _mm512_add_epi64(load_sums(totals.sums + i, mask), _mm512_set1_epi64(totals.constant));
         if (totals.box)
-            total = _mm512_add_epi64(total, _mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(mask, totals.box + i)));
+            total = _mm512_add_epi64(total, _mm512_mullo_epi64(_mm512_set1_epi64(totals.factor),
+                                                               _mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(mask, totals.box + i))));
         const __m256 result = _mm256_mul_ps(_mm512_cvtepi64_ps(total), _mm256_set1_ps(totals.scale));
         if (left >= 8)
             _mm256_storeu_ps(out + i, result);

@@ -34,13 +34,14 @@ void tile_neon(const TileTask& task, uint64_t* sums);
 void tile_wide(const TileTask& task, uint32_t* sums);   // codes are uint16, rows are uint32 entries
 void tile_wide(const TileTask& task, uint64_t* sums);
 
-// out[i] = float(sums[i] + constant + box[i]), rounded once, times scale
+// out[i] = float(sums[i] + constant + factor * box[i]), rounded once, times scale
 template <class Sum>
 struct LaneTotals {
     const Sum* sums;
     int64_t count;
     int64_t constant;
     const int32_t* box;    // or null
+    int64_t factor;        // of the box
     float scale = 1.0f;
 };
 void totals_avx512(const LaneTotals<uint32_t>& totals, float* out);

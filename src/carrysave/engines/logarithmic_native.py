@@ -1,0 +1,246 @@
+"""The logarithmic engine on the native kernel (native/logarithmic.h)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from carrysave import native
+from carrysave.engines import costs
+from carrysave.engines.images import Window, image_of, result_of
+from carrysave.engines.problem import Prepared, Problem, Products, codes_of
+from carrysave.formats import Format
+from carrysave.multipliers.parts import Logarithmic, Separable
+from carrysave.planes import PlaneWord
+from carrysave.quantizers import Quantizer
+
+TABLE_BITS = 16  # activations of more bits are coded in each call
+ROOM_32, ROOM_64 = 2.0**22, 2.0**51  # products below have room in a float accumulator; see native/logarithmic.h
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Operands as a multiplier's parts code them: int64 logarithms or numbers, and whether they are not 0."""
+
+    number: np.ndarray
+    present: np.ndarray
+
+
+def coded(products: Products, fmt: Format, codes: np.ndarray) -> tuple[Coded, np.ndarray]:
+    """The codes of an operand and where it is negative; signs that go round the multiplier are left out of it."""
+    m = products.multiplier
+    parts = m.parts()
+    bits = m.a_bits if fmt is products.activation else m.b_bits
+    negative = codes < 0
+    signed_words = isinstance(parts, Logarithmic) and parts.truncation == "complement"
+    words = PlaneWord.from_ints(codes if signed_words else np.abs(codes), bits)
+    if isinstance(parts, Separable):
+        mantissa, shift = parts.code(words)
+        numbers = mantissa.to_ints().astype(np.int64) << shift.to_ints().astype(np.int64)
+        return Coded(numbers, codes != 0), negative
+    assert isinstance(parts, Logarithmic)
+    log, some = parts.code(words)
+    return Coded(log.to_ints().astype(np.int64), some.to_ints().astype(bool)), negative
+
+
+def obstacle(problem: Problem) -> str | None:
+    """Why the native kernel cannot serve this problem; None if it can."""
+    if not native.available:
+        return "the native module is not installed"
+    if problem.weights.device.type != "cpu":
+        return f"the layer is on {problem.weights.device}"
+    parts = problem.products.multiplier.parts()
+    if not isinstance(parts, Logarithmic) or parts.fraction_bits >= 52:
+        return "the logarithm has too many fraction bits"
+    if not problem.weights.numel():
+        return "there are no weights"
+    fmt = problem.products.activation
+    reach = max(fmt.high - problem.activation_zero, problem.activation_zero - fmt.low)
+    if bool(problem.weight_zero.any()) and float(reach) * problem.weights[0].numel() >= 2.0**31:
+        return "a box sum may leave 32 bits"
+    return None
+
+
+def prepare(problem: Problem) -> Prepared:
+    layer = _Layer(problem)
+    return Prepared(layer.call, layer.how, cost=layer.cost, layer=layer.layer if layer.takes_values else None)
+
+
+class _Layer:
+    def __init__(self, problem: Problem):
+        parts = problem.products.multiplier.parts()
+        assert isinstance(parts, Logarithmic)
+        self._problem, self._parts, self._window = problem, parts, Window.of(problem.geometry, problem.weights)
+        fmt, weights = problem.products.activation, problem.weights.numpy()
+        self._low, self._zero = fmt.low, problem.activation_zero
+        logs, self._minus = coded(problem.products, problem.products.weight, weights.reshape(-1))
+        ends, _ = coded(problem.products, fmt, np.array([fmt.low, fmt.high]))
+        top = int(ends.number.max())
+        self._bits = self._word_bits(top, int(logs.number.max()))
+        self._largest = self._value(top + int(logs.number.max()))
+        signed = fmt.low < 0
+        self._rounding = self._rounding_of(signed or bool(self._minus.any()))
+        words = self._words(logs, self._minus, weight=True).reshape(len(weights), -1)
+        make = getattr(_kernels(), f"LogWeights{self._bits}")
+        self._weights = make(words, self._window.groups, self._rounding, self._largest, signed)
+        self._outputs = len(weights)
+        self._sums_fit = self._bound(logs, top) < 2.0**62
+        self._boxes(problem)
+        self._table: np.ndarray | None = None
+        if (fmt.high - fmt.low).bit_length() <= TABLE_BITS:
+            self._table = self._words(*coded(problem.products, fmt, codes_of(fmt)))
+        few_codes = fmt.high - fmt.low <= 255
+        self.takes_values = self._table is not None and self._sums_fit and (few_codes or self._factor is None)
+
+    @property
+    def cost(self) -> float:
+        return costs.instructions() * costs.LOGARITHM[self._bits]
+
+    @property
+    def how(self) -> str:
+        return f"an addition of {self._bits}-bit logarithms per product"
+
+    def _word_bits(self, top: int, most: int) -> int:
+        # 16 products between flushes of a float accumulator, or 64 of an integer one: fewer would cost more
+        largest = self._value(top + most)
+        small = self._parts.fraction_bits < 23 and (16 * (largest + 1) <= ROOM_32 or 64 * (largest + 1) <= 2.0**31)
+        return 32 if small else 64
+
+    def _value(self, log: int) -> float:
+        f = self._parts.fraction_bits
+        return float(((1 << f) + (log & ((1 << f) - 1))) << (log >> f) >> f)
+
+    def _rounding_of(self, negative: bool) -> str:
+        fits = self._largest < (ROOM_32 if self._bits == 32 else ROOM_64)
+        if not negative:
+            return "down"
+        if self._parts.truncation == "complement":
+            return "down" if fits else "complement"
+        return "magnitude" if fits else "toward_zero"
+
+    def _words(self, logs: Coded, negative: np.ndarray, weight: bool = False) -> np.ndarray:
+        out = np.empty(logs.number.shape, np.int32 if self._bits == 32 else np.int64)
+        code = getattr(_kernels(), f"log_words{self._bits}")
+        code(logs.number, logs.present, negative, self._parts.fraction_bits, self._rounding, weight, out)
+        return out
+
+    def _bound(self, logs: Coded, top: int) -> float:
+        """What no sum exceeds: the products of the weights with the largest activation, and the bias."""
+        f = self._parts.fraction_bits
+        sums = logs.number + top
+        values = np.ldexp(1 + (sums & ((1 << f) - 1)) / (1 << f), (sums >> f).astype(int)) + 1
+        return float(values.reshape(self._outputs, -1).sum(1).max()) + float(self._problem.bias.abs().max())
+
+    def _boxes(self, problem: Problem) -> None:
+        """The corrections: a constant per channel, and -zw times the box sum of x - zx where there are weight zeros."""
+        weights, zeros = problem.weights, problem.weight_zero.expand(self._outputs)
+        constant = problem.bias - self._zero * weights.reshape(self._outputs, -1).sum(1)
+        self._constant = constant.expand(self._outputs).contiguous().numpy()
+        self._factor: np.ndarray | None = None
+        if not bool(zeros.any()):
+            return
+        fmt = problem.products.activation
+        self._factor = (-zeros).contiguous().numpy()
+        offsets = codes_of(fmt) - self._zero
+        self._addend = np.zeros(256, np.int32)
+        if fmt.high - fmt.low <= 255:
+            self._addend[: len(offsets)] = offsets
+
+    def call(self, codes: torch.Tensor) -> torch.Tensor:
+        image = image_of(codes, self._problem.geometry)
+        out = self._empty(image, torch.int64)
+        if out.numel():
+            self._check_sums(codes)
+            self._convolve(image, out)
+        return result_of(out, self._problem.geometry, codes)
+
+    def _convolve(self, image: torch.Tensor, out: torch.Tensor) -> None:
+        fmt, window, threads = self._problem.products.activation, self._window.arguments(), torch.get_num_threads()
+        if self._table is None:
+            flat = np.append(image.numpy().reshape(-1).astype(np.int64), self._zero)
+            words = self._words(*coded(self._problem.products, fmt, flat))
+            source = words[:-1].reshape(image.shape)
+            _kernels().log_conv_words(
+                self._weights, source, int(words[-1]), out.numpy(), *window, self._constant, threads
+            )  # fmt: skip
+            return
+        index = (image - self._low).to(torch.uint8 if fmt.high - fmt.low <= 255 else torch.uint16)
+        box = None if self._factor is None else self._box_of(image)
+        _kernels().log_conv(
+            self._weights, index.numpy(), self._table, int(self._table[self._zero - self._low]), out.numpy(), *window,
+            self._constant, box, self._factor, threads,
+        )  # fmt: skip
+
+    def layer(self, x: torch.Tensor, quantizer: Quantizer, scale: torch.Tensor) -> torch.Tensor:
+        image = image_of(x.detach(), self._problem.geometry)
+        out = self._empty(image, torch.float32)
+        if not out.numel():
+            return result_of(out, self._problem.geometry, x)
+        assert self._table is not None
+        fmt = quantizer.format
+        grid = float(quantizer.scale), self._zero, fmt.low, fmt.high
+        box = None
+        if self._factor is not None:
+            box = self._box(image.shape, lambda *rest: _kernels().expand_values(
+                image.numpy(), *grid, self._window.padding, *rest))  # fmt: skip
+        _kernels().log_layer(
+            self._weights, image.numpy(), self._table, int(self._table[self._zero - self._low]), out.numpy(),
+            *self._window.arguments(), *grid, self._constant, box, self._factor,
+            scale.expand(self._outputs).contiguous().numpy(), torch.get_num_threads(),
+        )  # fmt: skip
+        return result_of(out, self._problem.geometry, x)
+
+    def _box_of(self, image: torch.Tensor) -> np.ndarray:
+        """The box sums of codes of any width; the halo's are those of the zero, 0."""
+        n, _, h, w = image.shape
+        (py, px), groups = self._window.padding, self._window.groups
+        sums = torch.zeros((n, groups, h + 2 * py, w + 2 * px), dtype=torch.int32)
+        channels = image.reshape(n, groups, -1, h, w)
+        sums[:, :, py : py + h, px : px + w] = channels.sum(2, dtype=torch.int32) - self._zero * channels.shape[2]
+        return self._window_sums(sums.numpy())
+
+    def _window_sums(self, sums: np.ndarray) -> np.ndarray:
+        window, threads = self._window, torch.get_num_threads()
+        (py, px), (h, w) = window.padding, sums.shape[2:]
+        box = np.empty((*sums.shape[:2], *window.output(h - 2 * py, w - 2 * px)), np.int32)
+        _kernels().box_sum(sums, box, window.kernel, window.stride, window.dilation, threads)
+        return box
+
+    def _box(self, shape: torch.Size, sum_channels: Any) -> np.ndarray:
+        """Sums over each output's window, int32 [N, groups, H', W'], by the activation kernel without factors."""
+        (py, px), threads = self._window.padding, torch.get_num_threads()
+        n, _, h, w = shape
+        sums = np.empty((n, self._window.groups, h + 2 * py, w + 2 * px), np.int32)
+        sum_channels(np.empty((0, 256), np.uint8), "blocks", np.empty(0, np.uint8), self._addend, sums, threads)
+        return self._window_sums(sums)
+
+    def _check_sums(self, codes: torch.Tensor) -> None:
+        """Sums are right modulo 2^64: raises OverflowError where the magnitudes could add up to more."""
+        if self._sums_fit:
+            return
+        weights = self._problem.weights.abs()
+        geometry = self._problem.geometry
+        sizes = codes.abs().to(torch.float64)
+        if geometry.kind == "linear":
+            sums = sizes @ weights.to(torch.float64).T
+        else:
+            window = (geometry.stride, geometry.padding, geometry.dilation, geometry.groups)
+            sums = torch.nn.functional.conv2d(sizes, weights.to(torch.float64), None, *window)
+        # no logarithmic product is larger than the exact one by more than a part in 2^fraction_bits, and 1
+        if float(sums.max()) >= 2.0**61:
+            raise OverflowError(
+                f"an accumulator may reach {float(sums.max()):.3g}, beyond the 2^61 that the logarithmic engine's int64"
+                " sums are safe to; use formats with fewer bits, or engine='vector'"
+            )
+
+    def _empty(self, image: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty((len(image), self._outputs, *self._window.output(*image.shape[2:])), dtype=dtype)
+
+
+def _kernels() -> Any:
+    from carrysave import _native
+
+    return _native
