@@ -1,5 +1,6 @@
 # make demo    the main job on real digits: accuracy against cost, in the terminal and in report.html
 # make test    the tests           make check   lint, types and tests           make bench   the benchmarks
+# make check-native   the C++ kernels' own tests under AddressSanitizer and UBSan, on each instruction set there is
 #
 # Each target first sets .venv up if it is missing or stale; nothing else needs to be typed.
 #   PYTHON=...  the interpreter to build .venv with (default: the first of python3.11, 3.12, 3.13, python3 that is >= 3.11)
@@ -18,7 +19,7 @@ ifneq ($(SETTINGS),$(shell cat .venv-settings 2>/dev/null))
 $(shell printf '%s\n' '$(SETTINGS)' > .venv-settings)
 endif
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check check-native bench clean
 
 demo: $(VENV)/user.stamp
 	$(BIN)/carrysave explore studies/quickstart.toml --report $(REPORT)
@@ -30,6 +31,11 @@ check: $(VENV)/developer.stamp
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -q
+
+check-native:
+	cmake -S . -B build/check-native -DCARRYSAVE_CHECK_NATIVE=ON -DCARRYSAVE_SANITIZE=ON >/dev/null
+	cmake --build build/check-native --parallel
+	sh tools/check_native.sh build/check-native
 
 bench: $(VENV)/user.stamp
 	$(BIN)/carrysave bench

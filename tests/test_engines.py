@@ -126,7 +126,7 @@ def test_wide_multipliers_are_evaluated_by_their_definition(spec: str) -> None:
     problem = Problem(
         products, Geometry("conv", padding=(1, 1), groups=2), w, zero, torch.tensor(zero), torch.tensor(9)
     )
-    assert plan(m, problem).engine in ("vector", "exact")
+    assert plan(m, problem).engine in ("vector", "exact", "logarithmic")
     _agree(problem, x)
 
 
@@ -218,7 +218,7 @@ def test_plans_explain_themselves() -> None:
     text = str(plan(kulkarni))
     assert text.startswith("factored, rank 2, 2 digits: 2 exact convolutions in one; float32 is exact up to K = ")
     assert str(plan(MULTIPLIERS.parse("exact"))).startswith("exact, rank 1, 1 digit: ")
-    assert str(plan(MULTIPLIERS.parse("recovery:c=6"))) == "table: the rank is above 8"
+    assert str(plan(MULTIPLIERS.parse("recovery:c=6"))).startswith("table: the rank is above 8")
     products = Products(kulkarni, FORMATS.parse("affine"), FORMATS.parse("affine"))
     problem = Problem(products, Geometry("linear"), torch.tensor([[0, 1, 2, 4]]))
     assert str(plan(kulkarni, problem)).startswith("factored, rank 1 (the multiplier: 2), 1 digit: ")

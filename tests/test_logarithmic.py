@@ -23,16 +23,22 @@ needs_native = pytest.mark.skipif(not native.available, reason="the native modul
 SETS = __import__("carrysave._native", fromlist=["x"]).instruction_sets() if native.available else []
 # every rounding (down, magnitude, toward_zero, complement), in words of 32 and of 64 bits
 CASES = [
-    ("mitchell", "affine", "affine"), ("mitchell", "affine", "sign_magnitude"), ("mitchell:signed=true", "fixed", "fixed"),
+    ("mitchell", "affine", "affine"), ("mitchell", "affine", "sign_magnitude"),
+    ("mitchell:signed=true", "fixed", "fixed"),
     ("mitchell_w:w=6", "fixed", "fixed"), ("mitchell_w:n=11,w=6", "fixed:bits=11", "fixed:bits=11"),
     ("mitchell:n=12,signed=true", "fixed:bits=12", "fixed:bits=12"),
     ("mitchell_w:n=13,w=6", "fixed:bits=13", "fixed:bits=13"),
     ("mitchell:n=16", "affine:bits=16", "affine:bits=16"), ("mitchell_w:n=16,w=6", "fixed:bits=16", "fixed:bits=16"),
-    ("mitchell:n=16", "affine:bits=16", "sign_magnitude:bits=16"), ("mitchell_w:n=24,w=6", "fixed:bits=24", "fixed:bits=24"),
-    ("mitchell:n=28,signed=true", "fixed:bits=28", "fixed:bits=28"), ("mitchell_w:n=32,w=8", "fixed:bits=32", "fixed:bits=32"),
+    ("mitchell:n=16", "affine:bits=16", "sign_magnitude:bits=16"),
+    ("mitchell_w:n=24,w=6", "fixed:bits=24", "fixed:bits=24"),
+    ("mitchell:n=28,signed=true", "fixed:bits=28", "fixed:bits=28"),
+    ("mitchell_w:n=32,w=8", "fixed:bits=32", "fixed:bits=32"),
 ]  # fmt: skip
-SEPARABLE = [("drum:k=6,n=16", "affine:bits=16", "affine:bits=16"), ("drum:k=4,n=16,signed=true", "fixed:bits=16", "fixed:bits=16"),
-             ("drum:k=6", "affine", "sign_magnitude"), ("drum:k=12,n=24,signed=true", "fixed:bits=24", "fixed:bits=24")]  # fmt: skip
+SEPARABLE = [
+    ("drum:k=6,n=16", "affine:bits=16", "affine:bits=16"), ("drum:k=6", "affine", "sign_magnitude"),
+    ("drum:k=4,n=16,signed=true", "fixed:bits=16", "fixed:bits=16"),
+    ("drum:k=12,n=24,signed=true", "fixed:bits=24", "fixed:bits=24"),
+]  # fmt: skip
 
 
 def _problem(case: tuple[str, str, str], kind: str, seed: int) -> tuple[Problem, torch.Tensor]:

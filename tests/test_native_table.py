@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,9 @@ def test_bad_arguments_are_errors() -> None:
 
     def wrong(match: str, kind: type[Exception] = ValueError, **changes: object) -> None:
         names = ("weights", "codes", "out", "kernel", "stride", "padding", "dilation", "groups", "pad", "constant")
-        given = dict(zip((*names, "threads"), (good, codes, out, *window, 0, None, 1), strict=True)) | changes
+        given: dict[str, Any] = (
+            dict(zip((*names, "threads"), (good, codes, out, *window, 0, None, 1), strict=True)) | changes
+        )
         with pytest.raises(kind, match=match):
             table_conv(**given)
 

@@ -25,7 +25,7 @@ class Exact:
 
     def prepare(self, problem: Problem) -> Prepared:
         if problem.geometry.kind == "matmul":
-            return Prepared(_matmul(problem))
+            return Prepared(_matmul(problem), cost=costs.EXACT_MATMUL)
         layer = fused_of(problem)
         if isinstance(layer, FusedLayer):
             return Prepared(layer.call, layer.how, layer.parts, layer.cost, layer.layer)

@@ -10,6 +10,7 @@ addend over the channels; the last adds parts, box sums and constants as integer
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ class FusedLayer:
         self._zero, fmt = problem.activation_zero, problem.products.activation
         self._low, self._high = fmt.low, fmt.high
         rank, outputs, depth = ingredients.v.shape[:3]
-        self.rank, self._outputs = rank, outputs
+        self.rank, self._outputs, self._depth = rank, outputs, depth
         self._layout = "blocks" if window.groups == 1 else "planes" if depth == 1 else "interleaved"
         self._u = np.zeros((rank, 256), np.uint8)
         self._u[:, : ingredients.u.shape[1]] = ingredients.u
@@ -141,7 +142,8 @@ class FusedLayer:
     @property
     def cost(self) -> float:
         passes = self.parts if self._layout == "planes" else self.rank * self.parts
-        return costs.INT8_LAYER + costs.INT8_PASS * passes
+        narrow = self._addend is not None and self._layout != "blocks" and self._depth % 4 > 0
+        return costs.INT8_LAYER + costs.INT8_PASS * passes + costs.NARROW_BOX * narrow
 
     @property
     def how(self) -> str:
@@ -154,7 +156,7 @@ class FusedLayer:
         image = image_of((codes - self._low).to(torch.uint8), self._geometry)
         threads = torch.get_num_threads()
 
-        def expand(part: torch.Tensor, padding: tuple[int, int], *rest: object) -> None:
+        def expand(part: torch.Tensor, padding: tuple[int, int], *rest: Any) -> None:
             expand_codes(part.numpy(), self._zero - self._low, padding, *rest, threads)
 
         return result_of(self._run(image, expand, None, torch.int64), self._geometry, codes)
@@ -165,13 +167,13 @@ class FusedLayer:
         image = image_of(x.detach(), self._geometry)
         step, threads = float(quantizer.scale), torch.get_num_threads()
 
-        def expand(part: torch.Tensor, padding: tuple[int, int], *rest: object) -> None:
+        def expand(part: torch.Tensor, padding: tuple[int, int], *rest: Any) -> None:
             expand_values(part.numpy(), step, self._zero, self._low, self._high, padding, *rest, threads)
 
         scales = scale.expand(self._outputs).contiguous().numpy()
         return result_of(self._run(image, expand, scales, torch.float32), self._geometry, x)
 
-    def _run(self, image: torch.Tensor, expand: object, scales: np.ndarray | None, dtype: torch.dtype) -> torch.Tensor:
+    def _run(self, image: torch.Tensor, expand: Any, scales: np.ndarray | None, dtype: torch.dtype) -> torch.Tensor:
         from carrysave._native import finish
 
         rows, columns = self._window.output(*image.shape[2:])
@@ -186,7 +188,7 @@ class FusedLayer:
             finish(parts, box, self._constant.numpy(), scales, self._reach, chunk, threads)
         return out
 
-    def _products(self, image: torch.Tensor, expand: object) -> tuple[list[np.ndarray], np.ndarray | None]:
+    def _products(self, image: torch.Tensor, expand: Any) -> tuple[list[np.ndarray], np.ndarray | None]:
         """The convolutions' results [N, H', W', O] and the box sums [N, groups, H', W']."""
         n, channels, h, w = image.shape
         py, px = self._window.padding
@@ -200,7 +202,7 @@ class FusedLayer:
             digits = torch.empty(self.rank * n * height * width * part.shape[1], dtype=torch.uint8)
             if i and sums is not None:
                 sums = torch.empty_like(sums)
-            expand(  # type: ignore[operator]
+            expand(
                 part, (py, px), self._u, self._layout, digits.numpy(), self._addend,
                 None if sums is None else sums.numpy(),
             )  # fmt: skip

@@ -21,7 +21,6 @@ from carrysave.recipes import Arithmetic
 from carrysave.registry import nearest
 
 ENGINES: dict[str, Engine] = {e.name: e for e in (EXACT, FACTORED, LOGARITHMIC, TABLE, VECTOR, REFERENCE)}
-_SHORTCUTS = ("factored", "logarithmic", "table")
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def prepare(problem: Problem, engine: str | None = None) -> tuple[Plan, Prepared
         if refusal:
             raise ValueError(f"engine {engine!r} cannot serve this: {refusal}; leave the engine to the plan")
         return _described(problem, engine, "asked for by name")
-    if EXACT.refuses(problem) is None:
-        return _described(problem, "exact", "every product is exact")
-    ready = {name: ENGINES[name].prepare(problem) for name in _SHORTCUTS if ENGINES[name].refuses(problem) is None}
+    # where every product is exact, its one factor is what the exact engine multiplies
+    names = ("exact", "table") if EXACT.refuses(problem) is None else ("factored", "logarithmic", "table")
+    ready = {name: ENGINES[name].prepare(problem) for name in names if ENGINES[name].refuses(problem) is None}
     if not ready:
         return _described(problem, "vector", "too wide for a table, so each product is evaluated by its definition")
     best = min(ready, key=lambda name: ready[name].cost)
@@ -86,6 +85,8 @@ def prepare(problem: Problem, engine: str | None = None) -> tuple[Plan, Prepared
 def _reason(problem: Problem, best: str, ready: dict[str, Prepared]) -> str:
     others = [f"{name} about {p.cost:.2g}" for name, p in ready.items() if name != best and p.cost < math.inf]
     compared = f"costs about {ready[best].cost:.2g} float32 layers, {', '.join(others)}" if others else ""
+    if best == "exact":
+        return "every product is exact"
     if best == "factored":
         return "proved to be this sum of products"
     if compared:

@@ -40,7 +40,7 @@ def prepare(problem: Problem) -> Prepared | str:
     if float(np.abs(table.columns).max()) * depth + float(problem.bias.abs().max()) >= SAFE:
         return "sums might leave int64"
     if problem.geometry.kind == "matmul":
-        return Prepared(_Matmul(problem, table), "native", cost=costs.instructions() * costs.TABLE_BYTE[4])
+        return Prepared(_Matmul(problem, table), "native", cost=costs.TABLE_MATMUL)
     layer = _Layer(problem, table)
     return Prepared(layer.call, layer.how, cost=layer.cost, layer=layer.layer)
 
