@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import carrysave as cs
 from carrysave import native
 from carrysave.engines import int8
 from carrysave.engines.images import Window
@@ -156,3 +159,30 @@ def test_bad_arguments_are_errors() -> None:
         finish([result], None, np.zeros(5, np.int64), None, 0.0, result, 1)
     with pytest.raises(ValueError, match="constant: one entry per channel expected"):
         finish([part], None, np.zeros(4, np.int64), None, 0.0, result, 1)
+
+
+@pytest.mark.parametrize("spec", [*SPECS[:4], ("recovery:c=6", "affine", "affine"), ("mitchell", "affine", "affine")])
+def test_without_the_native_module_the_torch_engines_give_the_same(
+    spec: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shape in ("plain", "depthwise", "linear"):
+        problem, codes = _problem(spec, shape, False)
+        with_kernels = prepare(problem)[1]
+        monkeypatch.setattr(native, "available", False)
+        plan, without = prepare(problem)
+        monkeypatch.undo()
+        assert plan.engine in ("exact", "factored", "table") and without.layer is None
+        assert torch.equal(without(codes), with_kernels(codes))
+
+
+def test_an_emulated_network_survives_copies_and_pickling() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(128, 3))
+    x = torch.rand(4, 2, 6, 6)
+    calibration = cs.calibrate(model, x)
+    for multiplier in ("drum:k=6", "recovery:c=6", "mitchell"):
+        net = cs.emulate(model, calibration, multiplier=multiplier)
+        with torch.no_grad():
+            expected = net(x)
+            assert torch.equal(copy.deepcopy(net)(x), expected)
+            assert torch.equal(pickle.loads(pickle.dumps(net))(x), expected)

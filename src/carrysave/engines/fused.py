@@ -154,10 +154,9 @@ class FusedLayer:
         from carrysave._native import expand_codes
 
         image = image_of((codes - self._low).to(torch.uint8), self._geometry)
-        threads = torch.get_num_threads()
 
-        def expand(part: torch.Tensor, padding: tuple[int, int], *rest: Any) -> None:
-            expand_codes(part.numpy(), self._zero - self._low, padding, *rest, threads)
+        def expand(part: torch.Tensor, *rest: Any) -> None:
+            expand_codes(part.numpy(), self._zero - self._low, *rest)
 
         return result_of(self._run(image, expand, None, torch.int64), self._geometry, codes)
 
@@ -165,10 +164,10 @@ class FusedLayer:
         from carrysave._native import expand_values
 
         image = image_of(x.detach(), self._geometry)
-        step, threads = float(quantizer.scale), torch.get_num_threads()
+        step = float(quantizer.scale)
 
-        def expand(part: torch.Tensor, padding: tuple[int, int], *rest: Any) -> None:
-            expand_values(part.numpy(), step, self._zero, self._low, self._high, padding, *rest, threads)
+        def expand(part: torch.Tensor, *rest: Any) -> None:
+            expand_values(part.numpy(), step, self._zero, self._low, self._high, *rest)
 
         scales = scale.expand(self._outputs).contiguous().numpy()
         return result_of(self._run(image, expand, scales, torch.float32), self._geometry, x)
@@ -204,7 +203,7 @@ class FusedLayer:
                 sums = torch.empty_like(sums)
             expand(
                 part, (py, px), self._u, self._layout, digits.numpy(), self._addend,
-                None if sums is None else sums.numpy(),
+                None if sums is None else sums.numpy(), torch.get_num_threads(),
             )  # fmt: skip
             if i and total is not None and sums is not None:
                 total += sums
