@@ -174,6 +174,116 @@ def test_show_refuses_what_cannot_be(here: Path) -> None:
     assert "a name ending in .png" in error("show", "kulkarni", "--effort", "quick", "--map", "m.gif")
 
 
+def test_show_has_paths_power_and_parts(here: Path) -> None:
+    record = json.loads(run("show", "kulkarni", "--json", "--effort", "quick").stdout)
+    power, paths = record["power"], record["critical_paths"]
+    assert power["activity"] == "input toggle rate 0.1" and power["frequency_ghz"] == 1.0
+    assert power["total_uw"] == pytest.approx(power["switching_uw"] + power["internal_uw"] + power["leakage_uw"])
+    assert sum(power["parts"]["area_um2"].values()) == pytest.approx(power["area_um2"])
+    dynamic = (power["switching_uw"] + power["internal_uw"]) / power["frequency_ghz"]
+    assert sum(power["parts"]["energy_fj"].values()) == pytest.approx(dynamic)
+    assert paths["fastest"]["delay_ps"] == pytest.approx(record["cost"]["pareto"][-1]["delay_ps"], rel=0.02)
+    assert paths["smallest"]["delay_ps"] == pytest.approx(record["cost"]["pareto"][0]["delay_ps"], rel=0.02)
+    text = run("show", "kulkarni", "--effort", "quick").stdout
+    for words in (
+        "µW at 1 GHz, input toggle rate 0.1",
+        "Critical path, fastest",
+        "terms (partial products)",
+        "load out",
+    ):
+        assert words in text
+    assert f"{100 * power['parts']['matched']:.0f} % of the gates recognised" in text
+
+
+def test_synth_has_a_row_for_each_clock(here: Path) -> None:
+    np.savez(here / "h.npz", a=np.ones(16), b=np.arange(16.0))
+    arguments = ["synth", "exact:n=4", "kulkarni:n=4", "--frequency", "1GHz,2.5GHz,90GHz", "--effort", "quick"]
+    result = run(*arguments, "--operands", "h.npz", "--json")
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    rows = record["rows"]
+    assert [(row["spec"], row["frequency_ghz"], row["met"]) for row in rows] == [
+        (spec, clock, clock < 90) for spec in ("exact:n=4", "kulkarni:n=4") for clock in (1.0, 2.5, 90.0)
+    ]
+    assert record["activities"] == ["input toggle rate 0.1", "operands of h.npz"]
+    for row in rows:
+        assert set(row["power"]) == (set(record["activities"]) if row["met"] else set())
+        if row["met"]:
+            assert row["delay_ps"] <= 1000 / row["frequency_ghz"]
+            assert all(
+                p["energy_fj"] * row["frequency_ghz"] == pytest.approx(p["total_uw"]) for p in row["power"].values()
+            )
+    assert rows[1]["area_um2"] >= rows[0]["area_um2"] > rows[3]["area_um2"]
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert {line["stage"] for line in lines} == {"synthesis", "clock"} and lines[-1]["done"] == lines[-1]["total"] == 6
+    again = run(*arguments, "--operands", "h.npz", "--json")
+    assert json.loads(again.stdout) == record
+    text = run(*arguments).stdout
+    missed = [line.split() for line in text.splitlines() if line.split()[:1] == ["90"]]
+    assert missed == [["90", "-", "-", "-", "-"]] * 2 and "input toggle rate 0.1" in text
+
+
+def test_synth_under_the_operands_of_a_calibration(here: Path) -> None:
+    import torch
+
+    import carrysave as cs
+
+    scope: dict[str, Any] = {}
+    exec(NETWORK, scope)
+    cs.calibrate(scope["model"](), torch.rand(20, 1, 6, 6), samples=20).save(here / "c.npz")
+    arguments = ["synth", "kulkarni", "exact:signed=true", "--frequency", "1GHz", "--effort", "quick", "--json"]
+    rows = json.loads(run(*arguments, "--operands", "c.npz").stdout)["rows"]
+    assert all(row["power"]["operands of c.npz"]["total_uw"] > 0 for row in rows)
+
+
+def test_synth_refuses_what_cannot_be(here: Path) -> None:
+    assert "frequency '2': expected a positive number with a unit" in error("synth", "exact", "--frequency", "2")
+    assert "(did you mean 'exact'?)" in error("synth", "exakt", "--frequency", "1GHz")
+    assert "--effort fast: it is quick or normal" in error("synth", "exact", "--frequency", "1GHz", "--effort", "fast")
+    rest = ["synth", "exact:n=4", "--frequency", "1GHz", "--effort", "quick", "--operands"]
+    assert "nothere.npz: No such file" in error(*rest, "nothere.npz")
+    assert "--operands my_net.py: not an .npz file" in error(*rest, "my_net.py")
+    np.savez(here / "x.npz", c=np.ones(3))
+    assert "expected a calibration, or arrays a and b" in error(*rest, "x.npz")
+    np.savez(here / "x.npz", a=np.ones(16), b=np.ones(8))
+    assert "operands of b have shape (8,), expected (16,)" in error(*rest, "x.npz")
+    np.savez(here / "x.npz", a=np.ones(16), b=np.zeros(16))
+    assert "negative, non-finite or only zero entries" in error(*rest, "x.npz")
+    network = [
+        "explore",
+        "my_net.py:model",
+        "--data",
+        "my_data.py:test",
+        "--store",
+        "s.sqlite",
+        "--multiplier",
+        "exact",
+    ]
+    assert "an exploration has one clock, not 2" in error(*network, "--frequency", "1GHz,2GHz")
+    (here / "clock.toml").write_text(STUDY.replace('"quick"', '"quick"\nfrequency_ghz = 0'))
+    assert "costs.frequency_ghz: input should be greater than 0, got 0" in error("explore", "clock.toml")
+
+
+def test_the_clock_of_an_exploration(here: Path) -> None:
+    """Twice the clock: twice the power, the same energy but for leakage; a clock too fast leaves no figure."""
+    arguments = ["my_net.py:model", "--data", "my_data.py:test", "--store", "clock.sqlite", "--effort", "quick"]
+    rows = {}
+    for clock in ("0.5GHz", "1GHz", "90GHz"):
+        found = results_of(*arguments, "--multiplier", "exact", "kulkarni", "--frequency", clock)
+        assert found["frequency_ghz"] == float(clock[:-3])
+        rows[clock] = {row["name"]: row for row in found["rows"]}["kulkarni"]
+    slow, fast = rows["0.5GHz"], rows["1GHz"]
+    assert slow["power"]["activity"] == "input toggle rate 0.1"
+    assert slow["own_power"]["activity"] == "this network's operands"
+    assert fast["power"]["switching_uw"] == pytest.approx(2 * slow["power"]["switching_uw"])
+    assert fast["figures"]["energy_fj"] == pytest.approx(slow["figures"]["energy_fj"], rel=0.01)
+    macs = 4 * 4 * 4 * 9 + 64 * 3
+    assert fast["macs"] == macs
+    assert fast["figures"]["energy_nj"] == pytest.approx(fast["figures"]["energy_fj"] * macs * 1e-6)
+    assert rows["90GHz"]["power"] is None and rows["90GHz"]["figures"]["energy_nj"] is None
+    assert rows["90GHz"]["figures"]["area_um2"] == fast["figures"]["area_um2"]
+
+
 def test_debug_shows_the_traceback() -> None:
     result = run("--debug", "table", "kulkarnii", "-o", "t.npy")
     assert result.exit_code == 1
