@@ -123,7 +123,7 @@ def _point(axis: Any, row: Row, x: str, y: str, on_front: bool) -> None:
 
 
 def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x: str, y: str) -> None:
-    """Write each name at the first of twelve places where it covers neither a point nor a name already written."""
+    """Write each name at the first of fourteen places where it covers neither a point nor a name already written."""
     figure.draw_without_rendering()
     to_pixel, scale = axis.transData.transform, figure.dpi / 72
     centres = {row.name: to_pixel((_at(row, x), _at(row, y))) for row in rows}
@@ -146,19 +146,22 @@ def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x
         (-1, 2),
         (1, -2),
         (-1, -2),
+        (1, 3),
+        (1, -3),
     ]
     for row in sorted(rows, key=lambda row: row not in front):
         px, py = centres[row.name]
         width, height = len(row.name) * 4.9 * scale, 10 * scale
+        own = (px - 5 * scale, py - 5 * scale, px + 5 * scale, py + 5 * scale)
+        found = []
         for dx, dy in spots:
             cx, cy = px + dx * (width / 2 + 7 * scale), py + dy * 9 * scale
             box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-            inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
-            own = (px - 5 * scale, py - 5 * scale, px + 5 * scale, py + 5 * scale)
-            if inside and not any(_meet(box, other) for other in taken if other != own):
-                break
-        else:
-            continue
+            if frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1:
+                found.append((sum(_meet(box, other) for other in taken if other != own), len(found), cx, cy, box))
+        if not found or (min(found)[0] and row not in front and row.kind != "exact"):
+            continue  # crowded out; on the front every point is named, over something else if need be
+        _, _, cx, cy, box = min(found)
         taken.append(box)
         offset = ((cx - px) / scale, (cy - py) / scale)
         axis.annotate(
