@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import carrysave as cs
+from carrysave import powers
 from carrysave.data import Dataset
 from carrysave.exploration import explore
 from carrysave.loading import as_data, as_model
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.questions import candidates_of
 from carrysave.recipes import Arithmetic, Recipe, Rule
+from carrysave.store import trial_key
 from carrysave.study import Formats
 from carrysave.trials import data_hash, model_hash, multiplier_hash
 
@@ -138,6 +142,11 @@ def test_exploring_from_python(
     assert row.cost is None  # the other layer needs a multiplier, too
     approximate = results.row("truncated:c=6").cost
     assert results.exact.cost is not None and approximate is not None
+    power, own = results.row("truncated:c=6").power, results.row("truncated:c=6").own_power
+    assert power is not None and own is not None and row.power is None
+    assert power.area_um2 == pytest.approx(approximate.area_um2)  # 1 GHz is slow enough for the smallest
+    assert own.energy_fj > power.energy_fj  # independent operands toggle half of their bits, not a tenth
+    assert 0 < own.standard_error_uw < 0.05 * own.total_uw and not own.notes
     assert approximate.area_um2 < results.exact.cost.area_um2
     layers = {layer.name: layer for layer in results.layers}
     assert (layers["0"].macs, layers["3"].macs) == (4 * 4 * 3 * 9, 48 * 4)
@@ -155,3 +164,41 @@ def test_what_cannot_be_explored(model: nn.Module, data: Dataset, tmp_path: Path
         explore("lennet", None, ["exact"], data="digits", store=tmp_path / "s.sqlite")
     with pytest.raises(ValueError, match="did you mean 'drum'"):
         explore(model, data, ["drumm"], data=data, store=tmp_path / "s.sqlite")
+
+
+def test_operands_enter_a_multiplier_as_bit_patterns(model: nn.Module, data: Dataset) -> None:
+    calibration = cs.calibrate(model, data, samples=60, seed=0)
+
+    def of(arithmetic: Arithmetic) -> tuple[np.ndarray, np.ndarray]:
+        toggled, own = powers.activities(arithmetic.parts[0], [arithmetic], calibration)
+        assert own is not None and (toggled.label, own.label) == ("input toggle rate 0.1", "this network's operands")
+        return own.after["a"].to_ints(), own.after["b"].to_ints()
+
+    # an unsigned multiplier between signs and magnitudes gets magnitudes
+    a, b = of(Arithmetic("sign_magnitude:bits=8", "sign_magnitude:bits=8", "kulkarni"))
+    assert a.max() <= 127 and b.max() <= 127
+    # a signed one gets two's complement: the images are positive, the weights are not
+    a, b = of(Arithmetic.natural("exact:signed=true"))
+    assert (a < 128).all() and (b >= 128).any() and (b < 128).any()
+    # wider than any histogram: the same values, encoded finer
+    coarse = of(Arithmetic("fixed:bits=8,fraction=6", "fixed:bits=8,fraction=6", "exact:signed=true"))
+    fine = of(Arithmetic("fixed:bits=24,fraction=22", "fixed:bits=24,fraction=22", "exact:n=24,signed=true"))
+    for narrow, wide in zip(coarse, fine, strict=True):
+        low, high = (values.astype(np.int64) for values in (narrow, wide))
+        low, high = np.where(low >= 1 << 7, low - (1 << 8), low), np.where(high >= 1 << 23, high - (1 << 24), high)
+        assert high.mean() / (1 << 16) == pytest.approx(low.mean(), abs=1.0)
+        assert high.std() / (1 << 16) == pytest.approx(low.std(), rel=0.1)
+    assert powers.activities(MULTIPLIERS.parse("exact"), [], calibration)[1] is None
+
+
+def test_a_trial_of_power_is_known_by_vectors_load_clock_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from carrysave.hardware import clocks
+    from carrysave.hardware.activity import toggling
+
+    def key(clock: float = 1.0, **how: Any) -> str:
+        return trial_key("power", powers.inputs(toggling({"a": 8, "b": 8}, **how), clock))
+
+    keys = [key(), key(clock=2.0), key(rate=0.2), key(seed=1), key(count=100)]
+    assert key() == keys[0] and len(set(keys)) == len(keys)
+    monkeypatch.setattr(clocks, "MODEL", "another")
+    assert key() not in keys

@@ -402,7 +402,7 @@ class _Run:
             ("power and energy", powers.source(q.frequency_ghz)),
             ("errors", "every operand pair to 12 bits an operand, a seeded sample above; “here”: all layers' operands"),
             ("calibration", "given" if given else f"{q.samples} samples, seed {q.seed}"),
-            *(("note", note) for note in q.notes),
+            *(("note", note) for note in dict.fromkeys((*q.notes, *powers.notes(rows)))),
             ("program", f"carrysave {__version__}"),
         ]
         exact = next(c for c in q.candidates if c.kind == "exact")
