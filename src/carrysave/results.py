@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from carrysave.evaluation import mcnemar
 from carrysave.registry import nearest
 
 if TYPE_CHECKING:
@@ -76,12 +77,8 @@ class Paired:
 
     @property
     def p_value(self) -> float:
-        """Exact two-sided McNemar test: how likely so uneven a split is where neither is better."""
-        changed, ways, tail = self.gained + self.lost, 1, 1
-        for k in range(min(self.gained, self.lost)):
-            ways = ways * (changed - k) // (k + 1)  # k + 1 of `changed`, as whole numbers: no rounding, no overflow
-            tail += ways
-        return min(1.0, 2 * tail / 2**changed)
+        """Of `mcnemar`: how likely so uneven a split is where neither is better."""
+        return mcnemar(self.gained, self.lost)
 
 
 @dataclass(frozen=True)
