@@ -209,6 +209,24 @@ def test_cost_of_a_multiplier():
     assert at_400 is not None and at_400 <= 30.4
 
 
+def test_power_is_part_of_the_cost():
+    flat, one = np.ones(16), np.eye(16)[5]
+    price = cost("exact:n=4", effort="quick", frequency_ghz=0.5, operands=(flat, flat))
+    assert list(price.power) == ["input toggle rate 0.1", "this network's operands"] and price.frequency_ghz == 0.5
+    toggled, own = price.power.values()
+    assert own.total_uw > 2 * toggled.total_uw  # independent operands toggle half of the input bits
+    assert price.energy_fj() == pytest.approx(toggled.total_uw / 0.5)
+    assert price.energy_fj("this network's operands") == pytest.approx(own.total_uw / 0.5)
+    still = cost("exact:n=4", effort="quick", frequency_ghz=0.5, operands=(one, one)).power["this network's operands"]
+    assert still.dynamic_uw == 0 and still.total_uw == still.leakage_uw > 0
+    late = cost("exact:n=4", effort="quick", frequency_ghz=100.0)
+    assert not late.power and late.energy_fj() is None and late.area_um2 == price.area_um2
+    with pytest.raises(ValueError, match="a clock is positive and finite"):
+        cost("exact:n=4", effort="quick", frequency_ghz=0.0)
+    with pytest.raises(ValueError, match=r"operands of b have shape \(8,\), expected \(16,\)"):
+        cost("exact:n=4", effort="quick", operands=(flat, np.ones(8)))
+
+
 def test_progress_counts_every_script():
     seen: list[tuple[int, int, str]] = []
     multipliers = [MULTIPLIERS.parse(spec) for spec in ("exact:n=2", "kulkarni:n=2")]

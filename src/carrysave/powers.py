@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from carrysave.hardware.library import Library
     from carrysave.hardware.synthesis import Mapped
 
-OWN = "this network's operands"
 HISTOGRAM_BITS = 20  # operands are drawn from histograms of codes, wider ones from those of values
 
 
@@ -34,6 +33,7 @@ def activities(
     of sign and magnitude meets an unsigned one. None for several arithmetics.
     """
     from carrysave.hardware.activity import drawn, toggling
+    from carrysave.hardware.cost import OWN
 
     toggled = toggling({"a": m.a_bits, "b": m.b_bits})
     if len(set(arithmetics)) != 1:
@@ -47,6 +47,7 @@ def activities(
 def _drawn_wide(m: Multiplier, arithmetic: Arithmetic, calibration: Calibration, seed: int = 0) -> Vectors:
     """Operands too wide for a histogram of codes: values drawn from each layer's own, then encoded."""
     from carrysave.hardware.activity import COUNT, Vectors
+    from carrysave.hardware.cost import OWN
     from carrysave.planes import PlaneWord
 
     generator = np.random.default_rng(seed)

@@ -95,10 +95,11 @@ def plan_record(replaced: Any) -> dict[str, Any]:
 
 
 def timed_cost(m: Multiplier, library: Library, effort: Effort) -> tuple[dict[str, Any], float]:
-    from carrysave.hardware.cost import cost
+    from carrysave.hardware.cost import cost_of
+    from carrysave.hardware.synthesis import synthesize
 
     start = time.perf_counter()
-    figure = cost(m, library, effort=effort)
+    figure = cost_of(m, synthesize(m, library, effort=effort), effort)
     points = [[float(area), float(delay), str(script)] for area, delay, script in figure.pareto]
     return {"pareto": points, "cells": sum(figure.cells.values()), "source": figure.source}, time.perf_counter() - start
 
