@@ -374,6 +374,50 @@ def test_files_of_a_user_that_are_wrong(here: Path) -> None:
     assert "nan" in message.lower() and "3" in message
 
 
+def test_a_changed_forward_makes_new_trials(here: Path) -> None:
+    text = NETWORK.replace(
+        "def model():", "class Net(nn.Sequential):\n    def forward(self, x):\n        return super()"
+    )
+    text = text.replace("return super()", "return super().forward(x)\n\ndef model():").replace(
+        "return nn.Sequential(", "return Net("
+    )
+    arguments = ["my_net.py:model", "--data", "my_data.py:test", "--store", "s.sqlite", "--effort", "quick"]
+    arguments += ["--multiplier", "exact"]
+    before = text
+    (here / "my_net.py").write_text(before)
+    first = results_of(*arguments)
+    assert all(ran["kept"] for ran in results_of(*arguments)["ran"])
+    (here / "my_net.py").write_text(before.replace("forward(x)\n\n", "forward(1 - x)\n\n"))
+    second = results_of(*arguments)
+    kept = {(ran["kind"], ran["kept"]) for ran in second["ran"]}
+    assert ("accuracy", False) in kept and ("accuracy", True) not in kept and ("calibration", False) in kept
+    assert ("cost", True) in kept
+    assert first["rows"][0]["accuracy"] != second["rows"][0]["accuracy"]
+
+
+def test_what_a_users_model_and_data_do_wrong(here: Path) -> None:
+    rest = ["--store", "s.sqlite", "--multiplier", "exact"]
+    large = DATA.replace("1, 6, 6", "1, 9, 9")
+    for name, text, words in (
+        ("large", large, "failed on images of shape (64, 1, 9, 9), float32: RuntimeError: mat1 and mat2"),
+        (
+            "bare",
+            DATA + "test = [test[0]]\n",
+            "batch 0 must be (images, labels), two tensors, got Tensor (90, 1, 6, 6)",
+        ),
+        ("classes", DATA + "test[1][7] = 3\n", "image 7 has label 3, but Sequential has 3 classes"),
+    ):
+        (here / f"{name}.py").write_text(text)
+        assert words in error("explore", "my_net.py:model", "--data", f"{name}.py:test", *rest)
+    for change, words in (
+        (".double()", "the weights are float64; images are float32, so use model.float()"),
+        (", nn.LSTM(3, 3)", "must return one tensor (N, classes), it returned a tuple of Tensor, tuple"),
+    ):
+        text = NETWORK.replace("nn.Linear(64, 3))", f"nn.Linear(64, 3){change if change[0] == ',' else ''})")
+        (here / "net2.py").write_text(text.rstrip() + (change if change[0] == "." else "") + "\n")
+        assert words in error("explore", "net2.py:model", "--data", "my_data.py:test", *rest)
+
+
 def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "CARRYSAVE_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
 

@@ -172,7 +172,7 @@ def test_real_mnist_and_fashion_mnist(shared_data):
 
 
 def test_an_unknown_name_answers_with_the_nearest():
-    with pytest.raises(ValueError, match="unknown data set 'minst': did you mean mnist"):
+    with pytest.raises(ValueError, match=r"unknown data set 'minst' \(did you mean 'mnist'\?\)"):
         data.load("minst")
 
 
@@ -221,7 +221,8 @@ def test_a_subset_is_drawn_by_its_seed():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.zeros(2, 3, 3), torch.zeros(2, dtype=torch.int64), "images must be float32 of shape"),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.int64), "images must be float32 of shape"),
+        (torch.zeros(2, 3).double(), torch.zeros(2, dtype=torch.int64), "images must be float32 of shape"),
         (torch.zeros(2, 1, 3, 3), torch.zeros(3, dtype=torch.int64), r"labels must be int64 of shape \(2,\)"),
         (torch.tensor([0.0, float("nan")]).view(2, 1, 1, 1), torch.zeros(2, dtype=torch.int64), "image 1 holds a NaN"),
     ],
@@ -229,3 +230,36 @@ def test_a_subset_is_drawn_by_its_seed():
 def test_a_dataset_refuses_what_does_not_fit(images, labels, message):
     with pytest.raises(ValueError, match=message):
         Dataset(images, labels, "bad")
+
+
+def test_images_may_have_any_shape():
+    for shape in ((2, 5), (2, 3, 7), (2, 1, 3, 4, 5)):
+        assert len(Dataset(torch.zeros(shape), torch.zeros(2, dtype=torch.int64), "any")) == 2
+
+
+def test_batches_are_pairs_of_tensors():
+    images, labels = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
+    assert len(list(data.batches_of([(images, labels)], 8))) == 1
+    for wrong, came in (([images], r"Tensor \(3, 2\)"), ([(images,)], r"Tensor \(3, 2\)"), (["x"], "str")):
+        with pytest.raises(
+            ValueError, match=rf"batch 0 must be \(images, labels\), two tensors, got {came}; labels are"
+        ):
+            list(data.batches_of(wrong, 8))  # type: ignore[arg-type]
+
+
+def test_shuffled_batches_are_found_out():
+    from torch.utils.data import DataLoader, TensorDataset
+
+    pairs = TensorDataset(torch.arange(300.0)[:, None], torch.arange(300))
+    data.check_order(DataLoader(pairs, 32), "own")
+    data.check_order([(torch.zeros(2, 1), torch.zeros(2))], "own")
+    with pytest.raises(ValueError, match="own: its batches come in another order in every pass; .* shuffle=False"):
+        data.check_order(DataLoader(pairs, 32, shuffle=True), "own")
+
+    class Shuffles:
+        def __iter__(self):
+            order = torch.randperm(300)
+            yield order.float()[:, None], order
+
+    with pytest.raises(ValueError, match="shuffle=False"):
+        data.check_order(Shuffles(), "own")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,19 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import carrysave as cs
 from carrysave import powers
 from carrysave.data import Dataset
 from carrysave.exploration import explore
-from carrysave.loading import as_data, as_model
+from carrysave.loading import as_data, as_model, load_file, source_hash
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.questions import candidates_of
 from carrysave.recipes import Arithmetic, Recipe, Rule
 from carrysave.store import trial_key
 from carrysave.study import Formats
-from carrysave.trials import data_hash, model_hash, multiplier_hash
+from carrysave.trials import data_hash, forward_hash, model_hash, multiplier_hash, program_hash
 
 
 @pytest.fixture
@@ -46,6 +49,69 @@ def test_a_model_is_known_by_structure_and_weights(model: nn.Module) -> None:
     strided = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), *list(model.children())[1:])
     strided[0].load_state_dict(model[0].state_dict())  # type: ignore[index]
     assert model_hash(strided) != model_hash(model)
+
+
+class Scaled(nn.Module):
+    """Its code is all that tells two of them apart."""
+
+    def __init__(self, inner: nn.Module, function: Callable[[torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.inner, self.function = inner, function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.function(x))
+
+
+def test_a_model_is_known_by_what_its_code_computes(model: nn.Module, data: Dataset) -> None:
+    first, same, other = Scaled(model, torch.relu), Scaled(model, torch.abs), Scaled(model, torch.neg)
+    assert model_hash(first) == model_hash(other)
+    assert forward_hash(first, data) == forward_hash(same, data) != forward_hash(other, data)
+    first.train()
+    model.eval()
+    forward_hash(first, list(data.batches(30)))
+    assert first.training and not model.training  # as each was
+
+
+def test_trials_are_known_by_the_programs_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "carrysave"
+    (package / "report").mkdir(parents=True)
+    for name in ("trials.py", "engine.py", "report/html.py"):
+        (package / name).write_text("one")
+    monkeypatch.setattr("carrysave.trials.__file__", str(package / "trials.py"))
+
+    def digest() -> str:
+        program_hash.cache_clear()
+        return program_hash()
+
+    try:
+        before = digest()
+        (package / "report" / "html.py").write_text("two")  # draws, and computes nothing
+        assert digest() == before
+        (package / "engine.py").write_text("two")
+        assert digest() != before
+    finally:
+        program_hash.cache_clear()
+
+
+def test_a_users_file_is_known_with_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "blocks_of_mine.py").write_text("from torch import nn\nBlock = nn.Linear\n")
+    (tmp_path / "late_of_mine.py").write_text("width = 2\n")
+    (tmp_path / "unused.py").write_text("1 / 0\n")
+    (tmp_path / "net.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport blocks_of_mine\n"
+        "@dataclass\nclass Size:\n    width: int = 3\n"
+        "def model():\n    import late_of_mine\n    return blocks_of_mine.Block(Size().width, late_of_mine.width)\n"
+    )
+    found, module = load_file("net.py:model", tmp_path)
+    assert repr(as_model("net.py:model", found)) == repr(nn.Linear(3, 2))
+    before = source_hash(module)
+    (tmp_path / "unused.py").write_text("2 / 0\n")
+    assert source_hash(load_file("net.py:model", tmp_path)[1]) == before
+    (tmp_path / "blocks_of_mine.py").write_text("from torch import nn\nBlock = nn.Bilinear\n")
+    assert source_hash(module) != before
+    for name in ("blocks_of_mine", "late_of_mine"):
+        del sys.modules[name]
 
 
 def test_data_is_known_by_pixels_labels_and_order(data: Dataset) -> None:
@@ -105,6 +171,13 @@ def test_objects_of_a_user() -> None:
     assert isinstance(made, Dataset) and made.labels.dtype == torch.int64
     batches = [tensors]
     assert as_data("d.py:x", batches) is batches
+    rows = as_data("d.py:x", [torch.zeros(3, 5), torch.zeros(3)])
+    assert isinstance(rows, Dataset) and rows.images.shape == (3, 5)
+    with pytest.raises(ValueError, match="d.py:x must be a carrysave Dataset, .* got Tensor"):
+        as_data("d.py:x", torch.zeros(3, 5))
+    shuffled = DataLoader(TensorDataset(*tensors), shuffle=True)
+    with pytest.raises(ValueError, match="d.py:x: its batches come in another order .* shuffle=False"):
+        as_data("d.py:x", shuffled)
     with pytest.raises(ValueError, match="d.py:x must be a carrysave Dataset, .* got generator"):
         as_data("d.py:x", (batch for batch in batches))  # could be read only once
     with pytest.raises(ValueError, match="must be a torch.nn.Module or a function that returns one, got int"):

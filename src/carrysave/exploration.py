@@ -19,7 +19,7 @@ from torch import nn
 
 from carrysave import __version__, powers, records
 from carrysave.calibration import Calibration, calibrate
-from carrysave.data import Batches, Dataset
+from carrysave.data import Batches, Dataset, check_order
 from carrysave.emulation import emulate
 from carrysave.errors import measure
 from carrysave.evaluation import evaluate
@@ -31,7 +31,7 @@ from carrysave.recipes import Recipe
 from carrysave.results import CostFigure, LayerPlan, PowerFigure, Results, Row
 from carrysave.store import Store, Stored, trial_key
 from carrysave.study import Study
-from carrysave.trials import Event, Progress, Runner, data_hash, model_hash, multiplier_hash, silent
+from carrysave.trials import Event, Progress, Runner, data_hash, forward_hash, model_hash, multiplier_hash, silent
 
 if TYPE_CHECKING:
     from carrysave.hardware.library import Library
@@ -91,6 +91,7 @@ def explore(
         samples,
         seed,
         loaded.notes,
+        loaded.source,
     )
     return answer(question, store, progress)
 
@@ -136,6 +137,7 @@ def run_study(
         study.calibration.samples,
         study.seed,
         loaded.notes,
+        loaded.source,
     )
     return answer(question, store, progress)
 
@@ -155,6 +157,9 @@ def _loaded(network: nn.Module | str, calibration: Any, data: Batches | str, see
         from carrysave.data import load as load_data
 
         return Loaded(type(network).__name__, network, (), load_data(data)[1], data, ())
+    check_order(data, "explore: data")
+    if not isinstance(calibration, Calibration):
+        check_order(calibration, "explore: calibration")
     return Loaded(type(network).__name__, network, (), data, getattr(data, "name", "own data"), ())
 
 
@@ -201,6 +206,11 @@ class _Run:
         self.runner = runner
         self.weights = model_hash(question.model)
         self.test = data_hash(question.test)
+        self.network = {
+            "weights": self.weights,
+            "forward": forward_hash(question.model, question.test),
+            "source": question.source,
+        }
         self.calibration, self.calibration_key = self._calibrate()
 
     def _calibrate(self) -> tuple[Calibration, str]:
@@ -209,7 +219,7 @@ class _Run:
             return given, hashlib.sha256(records.calibration_to_bytes(given)).hexdigest()
         self.runner.progress(Event("calibration", "", 0, 1))
         q = self.question
-        inputs = {"weights": self.weights, "data": data_hash(given), "samples": q.samples, "seed": q.seed}
+        inputs = {**self.network, "data": data_hash(given), "samples": q.samples, "seed": q.seed}
         made: list[Calibration] = []
 
         def compute() -> tuple[dict[str, Any], bytes]:
@@ -234,7 +244,7 @@ class _Run:
         return found
 
     def _accuracy(self, candidate: Candidate) -> Stored:
-        inputs: dict[str, Any] = {"weights": self.weights, "data": self.test}
+        inputs: dict[str, Any] = {**self.network, "data": self.test}
         if candidate.recipe is not None:
             inputs |= {"calibration": self.calibration_key, "recipe": records.recipe_inputs(candidate.recipe)}
 

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from carrysave.networks.lenet import LeNet, lenet
 
-__all__ = ["LeNet", "lenet"]
+__all__ = ["NAMES", "LeNet", "lenet"]
+
+NAMES = ("lenet",)
