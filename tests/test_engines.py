@@ -222,7 +222,7 @@ def test_plans_explain_themselves() -> None:
     products = Products(kulkarni, FORMATS.parse("affine"), FORMATS.parse("affine"))
     problem = Problem(products, Geometry("linear"), torch.tensor([[0, 1, 2, 4]]))
     assert str(plan(kulkarni, problem)).startswith("factored, rank 1 (the multiplier: 2), 1 digit: ")
-    assert plan(kulkarni, problem, engine="table").why == "asked for by name"
+    assert plan(kulkarni, problem, engine="table").why.startswith("asked for by name")
     assert plan(MULTIPLIERS.parse("kulkarni:n=16")).engine == "vector"
 
 

@@ -13,7 +13,9 @@ The semantics, once and for all engines:
 * Padding enters the multiplier as the code zx, in the sums too, as it does in hardware.
 * The result is that integer, rounded once to float32, times sx sw (rounded to float32).
 
-Weight scales follow the weights: they are computed again whenever the weights have changed. Activation scales are
+Weight scales follow the weights: they are computed again whenever the weights have changed. (Without gradients, a
+change through `.data` of a few of a layer's more than 131,072 weights may go unseen; torch's own advice is
+`with torch.no_grad(): weight[...] = `, which is seen.) Activation scales are
 calibrated and stay. The gradient is straight-through: that of the float layer at the represented values, zero where a
 value saturates.
 """
@@ -32,6 +34,7 @@ from carrysave.quantizers import Quantizer, quantizer_of_weights
 from carrysave.recipes import Arithmetic
 
 LARGEST_BIAS = 2.0**62
+MOST_COMPARED = 1 << 16  # weights: microseconds
 
 
 class Emulation:
@@ -69,7 +72,8 @@ class Emulation:
         key = (geometry, weight.device)
         if self._kept is None or self._key is None or self._key[0] != key or not self._same(weight, bias):
             self._kept = self._prepare(weight.detach(), None if bias is None else bias.detach(), geometry)
-            self._key = (key, weight.detach().clone(), None if bias is None else bias.detach().clone())
+            old_bias = None if bias is None else bias.detach().clone()
+            self._key = (key, weight.detach().clone(memory_format=torch.contiguous_format), old_bias, _stamp(weight))
         return self._kept
 
     def prepared_matmul(self) -> tuple[Prepared, Quantizer, torch.Tensor]:
@@ -87,9 +91,13 @@ class Emulation:
             self._kept = engine, self.weight, self.activation.scale * self.weight.scale
         return self._kept
 
-    def activation_codes(self, x: torch.Tensor) -> torch.Tensor:
-        """Codes of an activation; raises ValueError, naming the layer, where it is not finite."""
+    def check_activation(self, x: torch.Tensor) -> None:
+        """Raises ValueError, naming the layer, where an activation is not finite."""
         self._check_finite(x, "an activation")
+
+    def activation_codes(self, x: torch.Tensor) -> torch.Tensor:
+        """Codes of an activation; raises like `check_activation`."""
+        self.check_activation(x)
         return self.activation.codes(x)
 
     def weight_codes(self, w: torch.Tensor) -> torch.Tensor:
@@ -99,12 +107,19 @@ class Emulation:
         return self.weight.codes(w)
 
     def _same(self, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
-        # by content: in-place changes through .data leave no other trace
         assert self._key is not None
-        _, old_weight, old_bias = self._key
-        if (bias is None) != (old_bias is None) or not torch.equal(weight, old_weight):
+        _, old_weight, old_bias, stamp = self._key
+        if (bias is None) != (old_bias is None) or weight.shape != old_weight.shape:
             return False
-        return bias is None or torch.equal(bias, old_bias)
+        if bias is not None and not torch.equal(bias, old_bias):
+            return False
+        # In-place changes through .data move no version counter, so contents are compared. Where that would cost more
+        # than a small layer does, without gradients and with nothing that torch saw change, every n-th weight is.
+        thin = stamp is not None and stamp == _stamp(weight) and not torch.is_grad_enabled()
+        step = max(1, weight.numel() // MOST_COMPARED) if thin else 1
+        if step == 1 or not weight.is_contiguous():
+            return torch.equal(weight, old_weight)
+        return torch.equal(weight.detach().view(-1)[::step], old_weight.view(-1)[::step])
 
     def _prepare(
         self, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
@@ -149,6 +164,11 @@ class Emulation:
                 raise ValueError(f"layer {self.layer!r}: {what} is NaN or infinite ({bad} of {x.numel()} values)")
 
 
+def _stamp(weight: torch.Tensor) -> tuple[int, int] | None:
+    """Where a tensor lies and how often torch has changed it; None where torch does not count."""
+    return None if weight.is_inference() else (weight.data_ptr(), weight._version)
+
+
 def rescaled(acc: torch.Tensor, scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """The layer's result: the integer rounded once to float32, times the scale (per channel along dimension 1)."""
     if scale.ndim:
@@ -161,13 +181,16 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, core: Emulation, geometry: Geometry
-    ) -> torch.Tensor:
-        engine, quantizer, scale = core.prepared(weight, bias, geometry)
-        codes = core.activation_codes(x)
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, core: Emulation, geometry: Geometry,
+        ready: tuple[Prepared, Quantizer, torch.Tensor],
+    ) -> torch.Tensor:  # fmt: skip
+        engine, quantizer, scale = ready
         ctx.save_for_backward(x, weight)
         ctx.core, ctx.geometry, ctx.quantizer, ctx.has_bias = core, geometry, quantizer, bias is not None
-        return rescaled(engine(codes), scale, x)
+        if engine.layer is not None and x.dtype == torch.float32 and x.device.type == "cpu":
+            core.check_activation(x)
+            return engine.layer(x, core.activation, scale)
+        return rescaled(engine(core.activation_codes(x)), scale, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
@@ -190,7 +213,7 @@ class _Product(torch.autograd.Function):
         if grad_w is not None:
             grad_w = grad_w * quantizer.inside(weight)
         axes = [d for d in range(grad.ndim) if d != 1]
-        return grad_x, grad_w, grad.sum(axes) if need_b and ctx.has_bias else None, None, None
+        return grad_x, grad_w, grad.sum(axes) if need_b and ctx.has_bias else None, None, None, None
 
 
 class _Matmul(torch.autograd.Function):
@@ -219,13 +242,16 @@ def conv2d(
     if x.ndim == 3:
         return conv2d(core, x[None], weight, bias, geometry)[0]
     _check_channels(core, x, 1, weight.shape[1] * geometry.groups)
-    return _Product.apply(x, weight, bias, core, geometry)  # type: ignore[return-value]
+    ready = core.prepared(weight, bias, geometry)
+    return _Product.apply(x, weight, bias, core, geometry, ready)  # type: ignore[return-value]
 
 
 def linear(core: Emulation, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """[..., K] to [..., O], like F.linear."""
     _check_channels(core, x, x.ndim - 1, weight.shape[1])
-    rows = _Product.apply(x.reshape(-1, x.shape[-1]), weight, bias, core, Geometry("linear"))
+    geometry = Geometry("linear")
+    ready = core.prepared(weight, bias, geometry)
+    rows = _Product.apply(x.reshape(-1, x.shape[-1]), weight, bias, core, geometry, ready)
     return rows.reshape(*x.shape[:-1], weight.shape[0])  # type: ignore[union-attr]
 
 

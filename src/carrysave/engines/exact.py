@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from carrysave.engines.fused import FusedLayer, Ingredients, fused, obstacle
 from carrysave.engines.problem import Prepared, Problem
 from carrysave.engines.sums import LIMITS, SumOfProducts, check_accumulator
 
@@ -23,6 +25,9 @@ class Exact:
     def prepare(self, problem: Problem) -> Prepared:
         if problem.geometry.kind == "matmul":
             return Prepared(_matmul(problem))
+        layer = fused_of(problem)
+        if isinstance(layer, FusedLayer):
+            return Prepared(layer.call, layer.how, layer.parts, layer.layer)
         zero = problem.activation_zero
         total = sum_of(problem)
         bias = problem.bias.reshape(-1, 1, 1) if problem.geometry.kind == "conv" else problem.bias
@@ -31,6 +36,26 @@ class Exact:
             return total(codes - zero).add_(bias)
 
         return Prepared(call, total.how, total.parts)
+
+
+def fused_of(problem: Problem) -> FusedLayer | str:
+    """On int8 convolutions, (x - low) (w - shift), or why not; the shift is the weight zero where that fits int8."""
+    reason = obstacle(problem)
+    if reason:
+        return reason
+    weights = problem.weights.reshape(*problem.weights.shape, *(1,) * (4 - problem.weights.ndim))
+    zeros = problem.weight_zero.expand(len(weights)).reshape(-1, 1, 1, 1)
+    centred = weights - zeros
+    if not centred.numel():
+        return "there are no weights"
+    lows, highs = centred.amin((1, 2, 3)), centred.amax((1, 2, 3))
+    # what does not fit int8 is shifted further; a sum of x over the window makes that good, for all channels alike
+    shift = max(0, int(highs.max()) - 127) + min(0, int(lows.min()) + 128)
+    fmt, zx = problem.products.activation, problem.activation_zero
+    x = np.arange(fmt.low, fmt.high + 1)
+    v = centred - shift
+    constant = (fmt.low - zx) * v.sum((1, 2, 3)) + problem.bias
+    return fused(problem, Ingredients((x - fmt.low)[None], v[None], shift * (x - zx), constant))
 
 
 def sum_of(problem: Problem) -> SumOfProducts:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from carrysave.engines import factoring
 from carrysave.engines.exact import reach_of
 from carrysave.engines.factoring import Factors
+from carrysave.engines.fused import FusedLayer, Ingredients, fused, obstacle
 from carrysave.engines.problem import Geometry, Prepared, Problem, Products
 from carrysave.engines.sums import LIMITS, SumOfProducts
 
@@ -35,8 +36,51 @@ class Factored:
     def prepare(self, problem: Problem) -> Prepared:
         if problem.geometry.kind == "matmul":
             return _matmul(problem)
-        layer = _Layer(problem)
-        return Prepared(layer, layer.sum.how, layer.rank * layer.sum.parts)
+        factors = factors_of(problem)
+        assert factors is not None, "refuses() was not asked"
+        layer = fused_of(problem, factors)
+        if isinstance(layer, FusedLayer):
+            passes = factors.rank * (layer.parts if problem.geometry.groups == 1 else 1)
+            return Prepared(layer.call, layer.how, passes, layer.layer)
+        plain = _Layer(problem)
+        return Prepared(plain, plain.sum.how, plain.rank * plain.sum.parts)
+
+
+def fused_of(problem: Problem, factors: Factors) -> FusedLayer | str:
+    """On int8 convolutions, or why not. What is taken out of u and v to make them digits joins the box sum and the
+    channels' constants: u v = u' v' + mv u + mu v'.
+    """
+    reason = obstacle(problem)
+    if reason:
+        return reason
+    weights, products, zx = problem.weights, problem.products, problem.activation_zero
+    zeros = problem.weight_zero.reshape(-1).unique()
+    if len(zeros) > 1:
+        return "weight zeros differ between channels"
+    if not factors.rank:
+        return "the products are a sum of two functions"
+    index = (weights - products.weight.low).reshape(*weights.shape, *(1,) * (4 - weights.ndim))
+    v = torch.from_numpy(factors.v)[:, index]
+    u, least = factors.u.T, factors.u.min(0)
+    x = np.arange(products.activation.low, products.activation.high + 1)
+    q = torch.from_numpy(factors.q)[index] - zx * (index + products.weight.low)
+    constant = q.sum((1, 2, 3)) + problem.bias
+    found: list[FusedLayer | str] = []
+    for middle in _middles(v):
+        digits = v - middle.reshape(-1, 1, 1, 1, 1)
+        addend = factors.p + middle.numpy() @ u - int(zeros[0]) * (x - zx)
+        moved = (torch.from_numpy(least.copy()).reshape(-1, 1, 1, 1, 1) * digits).sum((0, 2, 3, 4))
+        found.append(fused(problem, Ingredients(u - least[:, None], digits, addend, constant + moved)))
+    layers = [layer for layer in found if isinstance(layer, FusedLayer)]
+    return min(layers, key=lambda layer: layer.parts) if layers else found[0]
+
+
+def _middles(v: torch.Tensor) -> list[torch.Tensor]:
+    """What to take out of each v: as little as lets it fit int8, and its median, which makes sums smallest."""
+    flat = v.reshape(len(v), -1)
+    lowest, highest = flat.amin(1), flat.amax(1)
+    medians = flat.median(1).values
+    return [torch.minimum(torch.maximum(m, highest - 127), lowest + 128) for m in (torch.zeros_like(medians), medians)]
 
 
 def factors_of(problem: Problem) -> Factors | None:

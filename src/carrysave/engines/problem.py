@@ -28,6 +28,7 @@ import torch
 from carrysave import tables
 from carrysave.formats import Format
 from carrysave.multipliers import Multiplier
+from carrysave.quantizers import Quantizer
 from carrysave.recipes import check_operands
 
 MAX_TABLE_BITS = 12
@@ -41,11 +42,15 @@ class Prepared:
         call: codes to accumulators, int64.
         how: what it does, in words, for the plan; may be empty.
         passes: the exact convolutions or matrix products of the layer's own size that a call takes.
+        layer: the whole layer in one go, where the engine can do better than `call` between two conversions; it takes
+            the finite float32 activation, its quantizer and the output scale, and gives what `rescaled` makes of the
+            accumulators, bit for bit (layers.py). For tensors on the CPU.
     """
 
     call: Callable[..., torch.Tensor]
     how: str = ""
     passes: int = 1
+    layer: Callable[[torch.Tensor, Quantizer, torch.Tensor], torch.Tensor] | None = None
 
     def __call__(self, *codes: torch.Tensor) -> torch.Tensor:
         return self.call(*codes)

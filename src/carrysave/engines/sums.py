@@ -37,7 +37,7 @@ class SumOfProducts:
         share = weight.abs().reshape(weight.shape[0], weight.shape[1], -1).sum(2).to(torch.float64)
         share = share * reach.to(weight.device, torch.float64)  # floats: a bound beyond int64 must not wrap
         self.bound = float(share.sum(1).max()) if share.numel() else 0.0
-        cuts = _cuts(share, LIMITS[torch.float32])
+        cuts = cuts_of(share, LIMITS[torch.float32])
         if cuts is not None and len(cuts) <= MOST_PARTS + 1:
             self.dtype = torch.float32
         elif self.bound <= LIMITS[torch.float64] // 2:  # half: the bound itself is computed in float64
@@ -132,7 +132,7 @@ def image(rows: torch.Tensor, codes: torch.Tensor, kernel: tuple[int, int], geom
     return split.permute(1, 0, 4, 2, 3).reshape(n, groups * outputs, height, width)
 
 
-def _cuts(share: torch.Tensor, limit: int) -> list[int] | None:
+def cuts_of(share: torch.Tensor, limit: int) -> list[int] | None:
     """Where to cut the input channels so that each part's sum over `share` [O, C] stays within `limit`."""
     cuts, running = [0], torch.zeros(share.shape[0], dtype=share.dtype, device=share.device)
     if share.numel() and float(share.sum(1).max()) <= limit:
