@@ -17,13 +17,14 @@ import torch
 from carrysave import native
 from carrysave.engines.images import Window, image_of, result_of
 from carrysave.engines.int8 import Int8Convolution, is_exact
-from carrysave.engines.problem import Geometry, Problem
+from carrysave.engines.problem import Problem
 from carrysave.engines.sums import LIMITS, cuts_of
 from carrysave.quantizers import Quantizer
 
 MOST_PARTS = 8
 INT32 = 1 << 31
-CHUNK = 1 << 20  # bytes of convolution results at a time and thread: they stay in the cache and in the heap's free memory
+CHUNK = 1 << 20  # bytes of convolution results at a time and thread: they stay in the cache and in the heap's free
+memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +98,8 @@ class FusedLayer:
         self._u[:, : ingredients.u.shape[1]] = ingredients.u
         constant_addend = bool((ingredients.addend == ingredients.addend[0]).all())
         taps = ingredients.v[0, 0].numel()
-        self._constant = (ingredients.constant + (int(ingredients.addend[0]) * taps if constant_addend else 0)).contiguous()
-        self._addend: np.ndarray | None = None
+        self._constant = (ingredients.constant + (int(ingredients.addend[0]) * taps if constant_addend else
+        0)).contiguous() self._addend: np.ndarray | None = None
         if not constant_addend:
             self._addend = np.zeros(256, np.int32)
             self._addend[: len(ingredients.addend)] = ingredients.addend

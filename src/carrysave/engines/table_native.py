@@ -1,7 +1,7 @@
 """The table engine on the native kernel.
 
-The table is corrected first, M(x, w) - zw (x - zx) - zx w, and has a column for each weight code, or pair of weight code
-and weight zero, that occurs in the layer.
+The table is corrected first, M(x, w) - zw (x - zx) - zx w, and has a column for each weight code, or pair of weight
+code and weight zero, that occurs in the layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from carrysave import native
 from carrysave.engines.images import Window, image_of, result_of
-from carrysave.engines.problem import Geometry, Prepared, Problem, codes_of
+from carrysave.engines.problem import Prepared, Problem, codes_of
 from carrysave.engines.table_torch import MatmulInTorch
 from carrysave.quantizers import Quantizer
 
