@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import carrysave as cs
-from carrysave import powers
+from carrysave import powers, records
 from carrysave.data import Dataset
+from carrysave.description import describe
 from carrysave.exploration import explore
 from carrysave.loading import as_data, as_model, load_file, source_hash
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.questions import candidates_of
 from carrysave.recipes import Arithmetic, Recipe, Rule
+from carrysave.report import tables
+from carrysave.report.terminal import print_multiplier, print_results
+from carrysave.results import Results
 from carrysave.store import trial_key
 from carrysave.study import Formats
 from carrysave.trials import data_hash, forward_hash, model_hash, multiplier_hash, program_hash
@@ -275,3 +282,125 @@ def test_a_trial_of_power_is_known_by_vectors_load_clock_and_model(monkeypatch: 
     assert key() == keys[0] and len(set(keys)) == len(keys)
     monkeypatch.setattr(clocks, "MODEL", "another")
     assert key() not in keys
+
+
+class PartlyFloat(nn.Module):
+    """A recurrent layer and a product of its own, which stay float, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.norm, self.fc = nn.LSTM(6, 6, batch_first=True), nn.BatchNorm1d(6), nn.Linear(36, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.lstm(x[:, 0])[0].mT)
+        return self.fc(torch.einsum("nij,nij->nij", x, x).flatten(1))
+
+
+def test_no_saving_is_claimed_where_layers_that_multiply_stay_float(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARRYSAVE_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    results = explore(
+        PartlyFloat(), data, ["truncated:c=6"], data=data, effort="quick", samples=60, store=tmp_path / "s.sqlite"
+    )
+    for row in results.rows[1:]:
+        assert [name for name, _ in row.stays_float] == ["lstm", "einsum0"]  # batch norm has no array of multipliers
+        assert {"norm", "lstm"} <= set(dict(row.left))
+        assert row.cost is None and row.energy_nj is None and results.saving_percent(row, "area_um2") is None
+    said = tables.conclusion(results)
+    assert said.startswith(
+        "No saving can be claimed for PartlyFloat: 2 layers that multiply stay float (lstm, einsum0)"
+    )
+    remarks = tables.remarks(results)
+    assert len(remarks) == 2 and remarks[0].startswith("lstm stays float: a LSTM cannot be emulated")
+    assert said in results.save(tmp_path / "r.html").read_text()
+    console = Console(width=200, file=io.StringIO(), record=True)
+    print_results(results, console)
+    assert "lstm stays float" in (text := console.export_text()) and "No saving can be claimed" in text
+
+
+class OwnLinear(nn.Linear):
+    pass
+
+
+def test_a_network_of_which_nothing_can_be_emulated_is_refused(data: Dataset, tmp_path: Path) -> None:
+    def message(*layers: nn.Module) -> str:
+        with pytest.raises(ValueError, match="no layer can be emulated, so there is nothing to compare") as caught:
+            explore(nn.Sequential(nn.Flatten(), *layers), data, ["exact"], data=data, store=tmp_path / "s.sqlite")
+        return str(caught.value)
+
+    assert "2: a Conv1d cannot be emulated" in message(nn.Unflatten(1, (1, 36)), nn.Conv1d(1, 1, 3), nn.Flatten())
+    assert "calibration saw no layer that multiplies" in message()
+    assert "1: OwnLinear is a subclass, whose forward may differ" in message(OwnLinear(36, 4))
+
+
+def test_layers_that_recipes_name_in_vain_are_said_at_once(model: nn.Module, data: Dataset, tmp_path: Path) -> None:
+    def recipe(*layers: str) -> Recipe:
+        return Recipe([Rule(layer, Arithmetic.natural("exact")) for layer in layers])
+
+    seen: list[str] = []
+    with pytest.raises(ValueError) as caught:
+        explore(
+            model,
+            data,
+            ["exact"],
+            data=data,
+            recipes={"one": recipe("0", "conv9", "Conv2d"), "two": recipe("fc*", "4")},
+            store=tmp_path / "s.sqlite",
+            progress=lambda event: seen.append(event.stage),
+        )
+    lines = str(caught.value).splitlines()
+    assert [line.strip() for line in lines] == [
+        "recipe 'one': no layer is called 'conv9'",
+        "recipe 'two': no layer is called '4'",
+        "layers, by name or by class: 0, 3",
+    ]
+    assert "accuracy" not in seen
+
+
+def test_a_multiplier_without_a_circuit_has_a_row_without_cost(
+    model: nn.Module, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARRYSAVE_CACHE", str(tmp_path / "cache"))
+    products = np.multiply.outer(np.arange(512), np.arange(512))
+    np.save(tmp_path / "wide.npy", products)
+    wide = f"table:{tmp_path / 'wide.npy'}"
+
+    def results() -> Results:
+        return explore(model, data, ["exact", wide], data=data, effort="quick", store=tmp_path / "s.sqlite")
+
+    row = results().row(wide)
+    assert row.cost is None and row.power is None and row.uniform is not None
+    assert row.accuracy.total == 120 and [spec for spec, _ in row.uncosted] == [wide]
+    assert "is emulated only" in row.uncosted[0][1]
+    assert tables.remarks(results())[0].startswith(f"{wide} has no cost: ")
+    record, _ = describe(wide, [], "quick")
+    assert record["cost"] is None and "is emulated only" in record["cost_note"]
+    assert record["errors"]["worst_case"] == 0 and record["plan"]["rank"] == 1
+    console = Console(width=200, file=io.StringIO(), record=True)
+    print_multiplier(record, None, console)
+    assert "No cost" in (text := console.export_text()) and "is emulated only" in text and "rank 1" in text
+    gc.collect()  # Amaranth warns of unused modules when they are collected; warnings are errors here
+
+
+def test_a_multiplier_whose_synthesis_fails_does_not_end_the_others(
+    model: nn.Module, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from carrysave.hardware.tools import SynthesisError
+
+    monkeypatch.setenv("CARRYSAVE_CACHE", str(tmp_path / "cache"))
+    timed_cost = records.timed_cost
+
+    def fails(m: Any, *rest: Any) -> Any:
+        if m.name == "kulkarni":
+            raise SynthesisError("ABC: no result after 600 s")
+        return timed_cost(m, *rest)
+
+    monkeypatch.setattr(records, "timed_cost", fails)
+    results = explore(
+        model, data, ["truncated:c=6", "kulkarni"], data=data, effort="quick", store=tmp_path / "s.sqlite"
+    )
+    assert results.row("kulkarni").uncosted == (("kulkarni", "ABC: no result after 600 s"),)
+    assert results.row("truncated:c=6").cost is not None
+    assert tables.conclusion(results).startswith("truncated:c=6 ")
