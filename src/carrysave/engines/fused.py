@@ -98,8 +98,9 @@ class FusedLayer:
         self._u[:, : ingredients.u.shape[1]] = ingredients.u
         constant_addend = bool((ingredients.addend == ingredients.addend[0]).all())
         taps = ingredients.v[0, 0].numel()
-        self._constant = (ingredients.constant + (int(ingredients.addend[0]) * taps if constant_addend else
-        0)).contiguous() self._addend: np.ndarray | None = None
+        shared = int(ingredients.addend[0]) * taps if constant_addend else 0
+        self._constant = (ingredients.constant + shared).contiguous()
+        self._addend: np.ndarray | None = None
         if not constant_addend:
             self._addend = np.zeros(256, np.int32)
             self._addend[: len(ingredients.addend)] = ingredients.addend
