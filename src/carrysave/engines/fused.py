@@ -23,8 +23,7 @@ from carrysave.quantizers import Quantizer
 
 MOST_PARTS = 8
 INT32 = 1 << 31
-CHUNK = 1 << 20  # bytes of convolution results at a time and thread: they stay in the cache and in the heap's free
-memory
+CHUNK = 1 << 20  # bytes of results at a time and thread: they stay in the cache and in the heap's free memory
 
 
 @dataclass(frozen=True, eq=False)
