@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from carrysave import __version__
 from carrysave.cli import app, spread
+from carrysave.registry import SpecError
 
 COMMAND = [sys.executable, "-c", "from carrysave.cli import main; main()"]
 
@@ -290,6 +291,19 @@ def test_debug_shows_the_traceback() -> None:
     assert type(result.exception).__name__ == "SpecError"
 
 
+def test_what_a_person_can_put_right_is_told_from_a_defect() -> None:
+    from carrysave.cli import _is_for_the_user
+    from carrysave.hardware.netlist import MismatchError
+    from carrysave.hardware.tools import ToolTimeout
+    from carrysave.training import TrainingError
+
+    for error_ in (SpecError("x"), OSError("x"), NotImplementedError("x"), OverflowError("x"), ToolTimeout("x")):
+        assert _is_for_the_user(error_)
+    assert _is_for_the_user(TrainingError("x")) and _is_for_the_user(MismatchError("x"))
+    for error_ in (KeyError("x"), TypeError("x"), AssertionError("x"), RuntimeError("x"), IndexError("x")):
+        assert not _is_for_the_user(error_)
+
+
 def results_of(*arguments: str) -> dict[str, Any]:
     result = run("explore", *arguments, "--json")
     assert result.exit_code == 0, result.output + result.stderr
@@ -350,7 +364,7 @@ def test_explorations_that_cannot_be(here: Path) -> None:
     (here / "wrong.toml").write_text('network = "lenet"\ndata = "digits"\nmultipliers = ["exakt"]\nsede = 1\n')
     message = error("explore", "wrong.toml")
     assert "line 3: multipliers[1]: unknown multiplier 'exakt' (did you mean 'exact'?)" in message
-    assert "line 4: sede: unknown key; did you mean 'seed'?" in message
+    assert "line 4: sede: unknown key (did you mean 'seed'?)" in message
     assert "nothere.toml: No such file" in error("explore", "nothere.toml")
     assert "for a network add --data and --multiplier" in error("explore", "my_net.py:model")
     assert "--seed: the study file study.toml says this" in error("explore", "study.toml", "--seed", "1")

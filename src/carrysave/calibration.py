@@ -405,7 +405,7 @@ def _batches(data: Any, samples: int, seed: int) -> Iterator[torch.Tensor]:
     for batch in batches:
         images = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(images, torch.Tensor):
-            raise TypeError(
+            raise ValueError(
                 f"calibrate: batches are tensors or tuples that start with one, not {type(images).__name__}"
             )
         yield images[:left]
