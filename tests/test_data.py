@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 from pathlib import Path
@@ -123,6 +124,27 @@ def test_a_missing_set_says_what_to_put_where(tmp_path):
     assert str(tmp_path / "cache/data/mnist") in text and "no network in tests" in text
     with pytest.raises(FileNotFoundError, match="the data folder .*nowhere does not exist"):
         data.load("mnist", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("folder", ["", "mnist"])
+def test_a_folder_that_lacks_a_file_says_which(tmp_path, folder):
+    write_set(tmp_path / folder)
+    missing = tmp_path / folder / f"{idx_sets.FILES[1]}.gz"
+    missing.unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("mnist", tmp_path)
+    text = str(caught.value)
+    assert f"MNIST: {tmp_path / folder} has 3 of its 4 files; missing: train-labels-idx1-ubyte.gz (or without" in text
+
+
+def test_the_other_sets_files_are_named(tmp_path, monkeypatch):
+    write_set(tmp_path)
+    labels = idx_sets.read_idx(tmp_path / f"{idx_sets.FILES[3]}.gz", 1).tobytes()
+    known = dataclasses.replace(idx_sets.MNIST, test_labels_md5=hashlib.md5(labels, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr(idx_sets, "MNIST", known)
+    with pytest.raises(FileNotFoundError, match="Fashion-MNIST was not found") as caught:
+        data.load("fashion_mnist", tmp_path)
+    assert f"  {tmp_path}: these files are MNIST's" in str(caught.value)
 
 
 def test_a_download_is_checked_and_leaves_nothing_half_written(tmp_path, monkeypatch):
