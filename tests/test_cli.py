@@ -388,6 +388,24 @@ def test_files_of_a_user_that_are_wrong(here: Path) -> None:
     assert "nan" in message.lower() and "3" in message
 
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def test_the_examples_network_and_data(here: Path) -> None:
+    """The README's command for a network of one's own."""
+    network, data = f"{EXAMPLES / 'my_net.py'}:model", f"{EXAMPLES / 'my_data.py'}:test"
+    arguments = [network, "--data", data, "--effort", "quick", "--store", "s.sqlite", "--report", "r.html"]
+    found = results_of(*arguments, "--multiplier", "exact", "kulkarni")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert rows["float"]["accuracy"]["total"] == 597 and rows["float"]["accuracy"]["percent"] > 90
+    assert [plan["layer"] for plan in rows["kulkarni"]["plans"]] == ["conv1", "conv2", "fc"]
+    assert rows["kulkarni"]["stays_float"] == [] and rows["kulkarni"]["area_saving_percent"] > 0
+    assert ("note", "calibrated on the test images") not in [tuple(source) for source in found["sources"]]
+    assert (here / "r.html").is_file()
+    again = results_of(*arguments, "--multiplier", "exact", "kulkarni")
+    assert all(ran["kept"] for ran in again["ran"])  # the training is seeded
+
+
 def test_a_changed_forward_makes_new_trials(here: Path) -> None:
     text = NETWORK.replace(
         "def model():", "class Net(nn.Sequential):\n    def forward(self, x):\n        return super()"

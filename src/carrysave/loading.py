@@ -53,8 +53,7 @@ def load_file(name: str, folder: Path = Path(".")) -> tuple[Any, ModuleType]:
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(spec)
     # as `python my_net.py`: it may import its neighbours, and when it is called, too, so the folder stays
-    if str(place.parent) not in sys.path:
-        sys.path.insert(0, str(place.parent))
+    sys.path[:] = [str(place.parent), *(other for other in sys.path if other != str(place.parent))]
     sys.modules[own_name] = module  # dataclasses, among others, look their module up by name
     try:
         spec.loader.exec_module(module)
