@@ -37,8 +37,8 @@ _COLUMNS = (
     "min. delay ps",
     "paper    ",
     "LeNet accuracy %",
-    "95 % interval",
     "paper     ",
+    "95 % interval",
 )
 _COMPARED = ("HEAM", "KMap", "CR (C.6)", "CR (C.7)", "SDLC")
 _NOTES = (
@@ -121,8 +121,8 @@ def _row(design: Design, at: AtClock, exact: AtClock, syntheses: list[Synthesis]
         min(s.fastest.delay_ps for s in syntheses),
         design.delay_ps,
         f"{accuracy.percent:.2f}",
-        f"{accuracy.low:.2f} to {accuracy.high:.2f}",
         f"{design.accuracy:.2f}",
+        f"{accuracy.low:.2f} to {accuracy.high:.2f}",
     )
 
 
