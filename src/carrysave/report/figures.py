@@ -328,12 +328,15 @@ def all_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     from carrysave.report.html import drawable_errors
     from carrysave.report.pages import maps as maps_of
 
-    yield "pareto_area", pareto_figure(results, "area_um2", "accuracy")
-    yield "pareto_delay", pareto_figure(results, "delay_ps", "accuracy")
+    priced = any(row.cost for row in results.rows)
+    if priced:
+        yield "pareto_area", pareto_figure(results, "area_um2", "accuracy")
+        yield "pareto_delay", pareto_figure(results, "delay_ps", "accuracy")
     if any(row.power for row in results.rows):
         yield "pareto_energy", pareto_figure(results, "energy_nj", "accuracy")
         yield "parts", parts_figure(results)
-    yield "area_delay", trade_off_figure(results)
+    if priced:
+        yield "area_delay", trade_off_figure(results)
     maps = [(row.name, errors) for row, errors in drawable_errors(results)]
     if maps:
         yield "error_maps", error_map_figure(maps)

@@ -211,7 +211,8 @@ def overview(results: Results, tolerance: float = TOLERANCE) -> str:
     """The second sentence: how many were tried and tolerated, and what the number format alone costs."""
     tried = [row for row in summary(results, tolerance) if row.kind in ("multiplier", "recipe")]
     kept = sum(row.tolerated for row in tried)
-    text = f"Of {len(tried)} approximate candidates {kept} stay within {tolerance:g} points of exact."
+    stay = "stays" if kept == 1 else "stay"
+    text = f"Of {plural(len(tried), 'approximate candidate')} {kept} {stay} within {tolerance:g} points of exact."
     floats = [row for row in results.rows if row.kind == "float"]
     if floats:
         lost = round(floats[0].accuracy.percent - results.exact.accuracy.percent, 2)
