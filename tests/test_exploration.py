@@ -378,7 +378,7 @@ def test_a_multiplier_without_a_circuit_has_a_row_without_cost(
     record, _ = describe(wide, [], "quick")
     assert record["cost"] is None and "is emulated only" in record["cost_note"]
     assert record["errors"]["worst_case"] == 0 and record["plan"]["rank"] == 1
-    console = Console(width=200, file=io.StringIO(), record=True)
+    console = Console(width=1000, file=io.StringIO(), record=True)
     print_multiplier(record, None, console)
     assert "No cost" in (text := console.export_text()) and "is emulated only" in text and "rank 1" in text
     gc.collect()  # Amaranth warns of unused modules when they are collected; warnings are errors here
