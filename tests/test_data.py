@@ -275,6 +275,8 @@ def test_shuffled_batches_are_found_out():
     pairs = TensorDataset(torch.arange(300.0)[:, None], torch.arange(300))
     data.check_order(DataLoader(pairs, 32), "own")
     data.check_order([(torch.zeros(2, 1), torch.zeros(2))], "own")
+    with pytest.raises(ValueError, match="own: a generator can be read only once; give a list of batches"):
+        data.check_order((batch for batch in ()), "own")
     with pytest.raises(ValueError, match="own: its batches come in another order in every pass; .* shuffle=False"):
         data.check_order(DataLoader(pairs, 32, shuffle=True), "own")
 
