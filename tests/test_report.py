@@ -200,9 +200,11 @@ def unpriced(results: Results, **changes: Any) -> Results:
 
 
 def test_nothing_is_claimed_without_a_cost_to_compare_with(results: Results, tmp_path: Path) -> None:
-    failed = unpriced(results, uncosted=(("exact", "no Yosys"),))
+    failed = unpriced(results, uncosted=(("exact", "exact: no Yosys"),))
     assert tables.conclusion(failed) == "No saving can be stated: exact has no cost to compare with."
     assert tables.remarks(failed) == ["exact has no cost: no Yosys"]
+    alone = dataclasses.replace(failed, rows=(results.rows[0], *failed.rows[1:]))
+    assert tables.conclusion(alone) == "No saving can be stated: no candidate has a cost to compare with exact's."
     one = unpriced(results, stays_float=(("lstm", "a LSTM cannot be emulated"),))
     assert tables.conclusion(one) == (
         "No saving can be claimed for lenet: 1 layer that multiplies stays float (lstm), "

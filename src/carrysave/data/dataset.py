@@ -101,14 +101,15 @@ def _pairs(data: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def check_order(data: Any, name: str) -> None:
-    """Raises ValueError for batches that come once, or in another order in every pass; paired counts need the same images.
+    """Raises ValueError for batches that come only once, or in another order in every pass.
 
     A DataLoader tells by its sampler; of anything else the first batch is read twice.
     """
     if isinstance(data, Dataset | Tensor):
         return
     if hasattr(data, "__next__"):
-        raise ValueError(f"{name}: a {type(data).__name__} can be read only once; give a list of batches or a DataLoader")
+        kind = type(data).__name__
+        raise ValueError(f"{name}: a {kind} can be read only once; give a list of batches or a DataLoader")
     shuffled = isinstance(getattr(data, "sampler", None), RandomSampler)
     if not shuffled:
         first, second = (next(iter(data), None) for _ in range(2))

@@ -146,6 +146,9 @@ def conclusion(results: Results, tolerance: float = TOLERANCE) -> str:
         return _no_claim(results)
     if results.exact.cost is None:
         return f"No saving can be stated: {results.exact.name} has no cost to compare with."
+    tried = [row for row in results.rows if row.kind in ("multiplier", "recipe")]
+    if tried and not any(row.cost for row in tried):
+        return f"No saving can be stated: no candidate has a cost to compare with {results.exact.name}'s."
     if not smaller:
         return f"Nothing compared here is smaller than exact, which reaches {exact.percent:.2f}\u00a0%."
     good = [row for row in smaller if row.tolerated]
@@ -182,7 +185,7 @@ def remarks(results: Results) -> list[str]:
         for name, why in row.stays_float:
             found.setdefault(f"{name or 'The model itself'} stays float: {why}", []).append(row.name)
         for spec, why in row.uncosted:
-            found.setdefault(f"{spec} has no cost: {why}", [])
+            found.setdefault(f"{spec} has no cost: {why.removeprefix(f'{spec}: ')}", [])
     return [
         text if not names or len(names) == len(rows) else f"{text} (in {', '.join(names)})"
         for text, names in found.items()
