@@ -159,7 +159,7 @@ def test_bad_values_and_bad_data_are_reported() -> None:
         cs.calibrate(model, torch.rand(3, 2), samples=0)
     with pytest.raises(ValueError, match="calibrate: the data gave no samples"):
         cs.calibrate(model, [])
-    with pytest.raises(TypeError, match="batches are tensors or tuples that start with one, not ndarray"):
+    with pytest.raises(ValueError, match="batches are tensors or tuples that start with one, not ndarray"):
         cs.calibrate(model, [np.zeros((2, 2))])
     with pytest.raises(KeyError, match="layer 'x' was not seen during calibration; seen: 0"):
         cs.calibrate(nn.Sequential(nn.Linear(2, 2)), torch.rand(3, 2))["x"]

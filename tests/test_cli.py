@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from carrysave import __version__
 from carrysave.cli import app, spread
+from carrysave.registry import SpecError
 
 COMMAND = [sys.executable, "-c", "from carrysave.cli import main; main()"]
 
@@ -174,10 +175,133 @@ def test_show_refuses_what_cannot_be(here: Path) -> None:
     assert "a name ending in .png" in error("show", "kulkarni", "--effort", "quick", "--map", "m.gif")
 
 
+def test_show_has_paths_power_and_parts(here: Path) -> None:
+    record = json.loads(run("show", "kulkarni", "--json", "--effort", "quick").stdout)
+    power, paths = record["power"], record["critical_paths"]
+    assert power["activity"] == "input toggle rate 0.1" and power["frequency_ghz"] == 1.0
+    assert power["total_uw"] == pytest.approx(power["switching_uw"] + power["internal_uw"] + power["leakage_uw"])
+    assert sum(power["parts"]["area_um2"].values()) == pytest.approx(power["area_um2"])
+    dynamic = (power["switching_uw"] + power["internal_uw"]) / power["frequency_ghz"]
+    assert sum(power["parts"]["energy_fj"].values()) == pytest.approx(dynamic)
+    assert paths["fastest"]["delay_ps"] == pytest.approx(record["cost"]["pareto"][-1]["delay_ps"], rel=0.02)
+    assert paths["smallest"]["delay_ps"] == pytest.approx(record["cost"]["pareto"][0]["delay_ps"], rel=0.02)
+    text = run("show", "kulkarni", "--effort", "quick").stdout
+    for words in (
+        "µW at 1 GHz, input toggle rate 0.1",
+        "Critical path, fastest",
+        "terms (partial products)",
+        "load out",
+    ):
+        assert words in text
+    assert f"{100 * power['parts']['matched']:.0f} % of the gates recognised" in text
+
+
+def test_synth_has_a_row_for_each_clock(here: Path) -> None:
+    np.savez(here / "h.npz", a=np.ones(16), b=np.arange(16.0))
+    arguments = ["synth", "exact:n=4", "kulkarni:n=4", "--frequency", "1GHz,2.5GHz,90GHz", "--effort", "quick"]
+    result = run(*arguments, "--operands", "h.npz", "--json")
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    rows = record["rows"]
+    assert [(row["spec"], row["frequency_ghz"], row["met"]) for row in rows] == [
+        (spec, clock, clock < 90) for spec in ("exact:n=4", "kulkarni:n=4") for clock in (1.0, 2.5, 90.0)
+    ]
+    assert record["activities"] == ["input toggle rate 0.1", "operands of h.npz"]
+    for row in rows:
+        assert set(row["power"]) == (set(record["activities"]) if row["met"] else set())
+        if row["met"]:
+            assert row["delay_ps"] <= 1000 / row["frequency_ghz"]
+            assert all(
+                p["energy_fj"] * row["frequency_ghz"] == pytest.approx(p["total_uw"]) for p in row["power"].values()
+            )
+    assert rows[1]["area_um2"] >= rows[0]["area_um2"] > rows[3]["area_um2"]
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert {line["stage"] for line in lines} == {"synthesis", "clock"} and lines[-1]["done"] == lines[-1]["total"] == 6
+    again = run(*arguments, "--operands", "h.npz", "--json")
+    assert json.loads(again.stdout) == record
+    text = run(*arguments).stdout
+    missed = [line.split() for line in text.splitlines() if line.split()[:1] == ["90"]]
+    assert missed == [["90", "-", "-", "-", "-"]] * 2 and "input toggle rate 0.1" in text
+
+
+def test_synth_under_the_operands_of_a_calibration(here: Path) -> None:
+    import torch
+
+    import carrysave as cs
+
+    scope: dict[str, Any] = {}
+    exec(NETWORK, scope)
+    cs.calibrate(scope["model"](), torch.rand(20, 1, 6, 6), samples=20).save(here / "c.npz")
+    arguments = ["synth", "kulkarni", "exact:signed=true", "--frequency", "1GHz", "--effort", "quick", "--json"]
+    rows = json.loads(run(*arguments, "--operands", "c.npz").stdout)["rows"]
+    assert all(row["power"]["operands of c.npz"]["total_uw"] > 0 for row in rows)
+
+
+def test_synth_refuses_what_cannot_be(here: Path) -> None:
+    assert "frequency '2': expected a positive number with a unit" in error("synth", "exact", "--frequency", "2")
+    assert "(did you mean 'exact'?)" in error("synth", "exakt", "--frequency", "1GHz")
+    assert "--effort fast: it is quick or normal" in error("synth", "exact", "--frequency", "1GHz", "--effort", "fast")
+    rest = ["synth", "exact:n=4", "--frequency", "1GHz", "--effort", "quick", "--operands"]
+    assert "nothere.npz: No such file" in error(*rest, "nothere.npz")
+    assert "--operands my_net.py: not an .npz file" in error(*rest, "my_net.py")
+    np.savez(here / "x.npz", c=np.ones(3))
+    assert "expected a calibration, or arrays a and b" in error(*rest, "x.npz")
+    np.savez(here / "x.npz", a=np.ones(16), b=np.ones(8))
+    assert "operands of b have shape (8,), expected (16,)" in error(*rest, "x.npz")
+    np.savez(here / "x.npz", a=np.ones(16), b=np.zeros(16))
+    assert "negative, non-finite or only zero entries" in error(*rest, "x.npz")
+    network = [
+        "explore",
+        "my_net.py:model",
+        "--data",
+        "my_data.py:test",
+        "--store",
+        "s.sqlite",
+        "--multiplier",
+        "exact",
+    ]
+    assert "an exploration has one clock, not 2" in error(*network, "--frequency", "1GHz,2GHz")
+    (here / "clock.toml").write_text(STUDY.replace('"quick"', '"quick"\nfrequency_ghz = 0'))
+    assert "costs.frequency_ghz: input should be greater than 0, got 0" in error("explore", "clock.toml")
+
+
+def test_the_clock_of_an_exploration(here: Path) -> None:
+    """Twice the clock: twice the power, the same energy but for leakage; a clock too fast leaves no figure."""
+    arguments = ["my_net.py:model", "--data", "my_data.py:test", "--store", "clock.sqlite", "--effort", "quick"]
+    rows = {}
+    for clock in ("0.5GHz", "1GHz", "90GHz"):
+        found = results_of(*arguments, "--multiplier", "exact", "kulkarni", "--frequency", clock)
+        assert found["frequency_ghz"] == float(clock[:-3])
+        rows[clock] = {row["name"]: row for row in found["rows"]}["kulkarni"]
+    slow, fast = rows["0.5GHz"], rows["1GHz"]
+    assert slow["power"]["activity"] == "input toggle rate 0.1"
+    assert slow["own_power"]["activity"] == "this network's operands"
+    assert fast["power"]["switching_uw"] == pytest.approx(2 * slow["power"]["switching_uw"])
+    assert fast["figures"]["energy_fj"] == pytest.approx(slow["figures"]["energy_fj"], rel=0.01)
+    macs = 4 * 4 * 4 * 9 + 64 * 3
+    assert fast["macs"] == macs
+    assert fast["figures"]["energy_nj"] == pytest.approx(fast["figures"]["energy_fj"] * macs * 1e-6)
+    assert rows["90GHz"]["power"] is None and rows["90GHz"]["figures"]["energy_nj"] is None
+    assert rows["90GHz"]["figures"]["area_um2"] == fast["figures"]["area_um2"]
+
+
 def test_debug_shows_the_traceback() -> None:
     result = run("--debug", "table", "kulkarnii", "-o", "t.npy")
     assert result.exit_code == 1
     assert type(result.exception).__name__ == "SpecError"
+
+
+def test_what_a_person_can_put_right_is_told_from_a_defect() -> None:
+    from carrysave.cli import _is_for_the_user
+    from carrysave.hardware.netlist import MismatchError
+    from carrysave.hardware.tools import ToolTimeout
+    from carrysave.training import TrainingError
+
+    for error_ in (SpecError("x"), OSError("x"), NotImplementedError("x"), OverflowError("x"), ToolTimeout("x")):
+        assert _is_for_the_user(error_)
+    assert _is_for_the_user(TrainingError("x")) and _is_for_the_user(MismatchError("x"))
+    for error_ in (KeyError("x"), TypeError("x"), AssertionError("x"), RuntimeError("x"), IndexError("x")):
+        assert not _is_for_the_user(error_)
 
 
 def results_of(*arguments: str) -> dict[str, Any]:
@@ -240,7 +364,7 @@ def test_explorations_that_cannot_be(here: Path) -> None:
     (here / "wrong.toml").write_text('network = "lenet"\ndata = "digits"\nmultipliers = ["exakt"]\nsede = 1\n')
     message = error("explore", "wrong.toml")
     assert "line 3: multipliers[1]: unknown multiplier 'exakt' (did you mean 'exact'?)" in message
-    assert "line 4: sede: unknown key; did you mean 'seed'?" in message
+    assert "line 4: sede: unknown key (did you mean 'seed'?)" in message
     assert "nothere.toml: No such file" in error("explore", "nothere.toml")
     assert "for a network add --data and --multiplier" in error("explore", "my_net.py:model")
     assert "--seed: the study file study.toml says this" in error("explore", "study.toml", "--seed", "1")
@@ -262,6 +386,68 @@ def test_files_of_a_user_that_are_wrong(here: Path) -> None:
     (here / "nan.py").write_text(NETWORK + "broken = model()\nbroken[3].weight.data[0, 0] = float('nan')\n")
     message = error("explore", "nan.py:broken", *rest)
     assert "nan" in message.lower() and "3" in message
+
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def test_the_examples_network_and_data(here: Path) -> None:
+    """The README's command for a network of one's own."""
+    network, data = f"{EXAMPLES / 'my_net.py'}:model", f"{EXAMPLES / 'my_data.py'}:test"
+    arguments = [network, "--data", data, "--effort", "quick", "--store", "s.sqlite", "--report", "r.html"]
+    found = results_of(*arguments, "--multiplier", "exact", "kulkarni")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert rows["float"]["accuracy"]["total"] == 597 and rows["float"]["accuracy"]["percent"] > 90
+    assert [plan["layer"] for plan in rows["kulkarni"]["plans"]] == ["conv1", "conv2", "fc"]
+    assert rows["kulkarni"]["stays_float"] == [] and rows["kulkarni"]["area_saving_percent"] > 0
+    assert ("note", "calibrated on the test images") not in [tuple(source) for source in found["sources"]]
+    assert (here / "r.html").is_file()
+    again = results_of(*arguments, "--multiplier", "exact", "kulkarni")
+    assert all(ran["kept"] for ran in again["ran"])  # the training is seeded
+
+
+def test_a_changed_forward_makes_new_trials(here: Path) -> None:
+    text = NETWORK.replace(
+        "def model():", "class Net(nn.Sequential):\n    def forward(self, x):\n        return super()"
+    )
+    text = text.replace("return super()", "return super().forward(x)\n\ndef model():").replace(
+        "return nn.Sequential(", "return Net("
+    )
+    arguments = ["my_net.py:model", "--data", "my_data.py:test", "--store", "s.sqlite", "--effort", "quick"]
+    arguments += ["--multiplier", "exact"]
+    before = text
+    (here / "my_net.py").write_text(before)
+    first = results_of(*arguments)
+    assert all(ran["kept"] for ran in results_of(*arguments)["ran"])
+    (here / "my_net.py").write_text(before.replace("forward(x)\n\n", "forward(1 - x)\n\n"))
+    second = results_of(*arguments)
+    kept = {(ran["kind"], ran["kept"]) for ran in second["ran"]}
+    assert ("accuracy", False) in kept and ("accuracy", True) not in kept and ("calibration", False) in kept
+    assert ("cost", True) in kept
+    assert first["rows"][0]["accuracy"] != second["rows"][0]["accuracy"]
+
+
+def test_what_a_users_model_and_data_do_wrong(here: Path) -> None:
+    rest = ["--store", "s.sqlite", "--multiplier", "exact"]
+    large = DATA.replace("1, 6, 6", "1, 9, 9")
+    for name, text, words in (
+        ("large", large, "failed on images of shape (64, 1, 9, 9), float32: RuntimeError: mat1 and mat2"),
+        (
+            "bare",
+            DATA + "test = [test[0]]\n",
+            "batch 0 must be (images, labels), two tensors, got Tensor (90, 1, 6, 6)",
+        ),
+        ("classes", DATA + "test[1][7] = 3\n", "image 7 has label 3, but Sequential has 3 classes"),
+    ):
+        (here / f"{name}.py").write_text(text)
+        assert words in error("explore", "my_net.py:model", "--data", f"{name}.py:test", *rest)
+    for change, words in (
+        (".double()", "the weights are float64; images are float32, so use model.float()"),
+        (", nn.LSTM(3, 3)", "must return one tensor (N, classes), it returned a tuple of Tensor, tuple"),
+    ):
+        text = NETWORK.replace("nn.Linear(64, 3))", f"nn.Linear(64, 3){change if change[0] == ',' else ''})")
+        (here / "net2.py").write_text(text.rstrip() + (change if change[0] == "." else "") + "\n")
+        assert words in error("explore", "net2.py:model", "--data", "my_data.py:test", *rest)
 
 
 def environment(cache: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 from pathlib import Path
@@ -125,6 +126,27 @@ def test_a_missing_set_says_what_to_put_where(tmp_path):
         data.load("mnist", tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("folder", ["", "mnist"])
+def test_a_folder_that_lacks_a_file_says_which(tmp_path, folder):
+    write_set(tmp_path / folder)
+    missing = tmp_path / folder / f"{idx_sets.FILES[1]}.gz"
+    missing.unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("mnist", tmp_path)
+    text = str(caught.value)
+    assert f"MNIST: {tmp_path / folder} has 3 of its 4 files; missing: train-labels-idx1-ubyte.gz (or without" in text
+
+
+def test_the_other_sets_files_are_named(tmp_path, monkeypatch):
+    write_set(tmp_path)
+    labels = idx_sets.read_idx(tmp_path / f"{idx_sets.FILES[3]}.gz", 1).tobytes()
+    known = dataclasses.replace(idx_sets.MNIST, test_labels_md5=hashlib.md5(labels, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr(idx_sets, "MNIST", known)
+    with pytest.raises(FileNotFoundError, match="Fashion-MNIST was not found") as caught:
+        data.load("fashion_mnist", tmp_path)
+    assert f"  {tmp_path}: these files are MNIST's" in str(caught.value)
+
+
 def test_a_download_is_checked_and_leaves_nothing_half_written(tmp_path, monkeypatch):
     good = b"the right file"
     served = {"http://a/f": b"a wrong file", "http://b/f": good}
@@ -172,7 +194,7 @@ def test_real_mnist_and_fashion_mnist(shared_data):
 
 
 def test_an_unknown_name_answers_with_the_nearest():
-    with pytest.raises(ValueError, match="unknown data set 'minst': did you mean mnist"):
+    with pytest.raises(ValueError, match=r"unknown data set 'minst' \(did you mean 'mnist'\?\)"):
         data.load("minst")
 
 
@@ -221,7 +243,8 @@ def test_a_subset_is_drawn_by_its_seed():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.zeros(2, 3, 3), torch.zeros(2, dtype=torch.int64), "images must be float32 of shape"),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.int64), "images must be float32 of shape"),
+        (torch.zeros(2, 3).double(), torch.zeros(2, dtype=torch.int64), "images must be float32 of shape"),
         (torch.zeros(2, 1, 3, 3), torch.zeros(3, dtype=torch.int64), r"labels must be int64 of shape \(2,\)"),
         (torch.tensor([0.0, float("nan")]).view(2, 1, 1, 1), torch.zeros(2, dtype=torch.int64), "image 1 holds a NaN"),
     ],
@@ -229,3 +252,38 @@ def test_a_subset_is_drawn_by_its_seed():
 def test_a_dataset_refuses_what_does_not_fit(images, labels, message):
     with pytest.raises(ValueError, match=message):
         Dataset(images, labels, "bad")
+
+
+def test_images_may_have_any_shape():
+    for shape in ((2, 5), (2, 3, 7), (2, 1, 3, 4, 5)):
+        assert len(Dataset(torch.zeros(shape), torch.zeros(2, dtype=torch.int64), "any")) == 2
+
+
+def test_batches_are_pairs_of_tensors():
+    images, labels = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
+    assert len(list(data.batches_of([(images, labels)], 8))) == 1
+    for wrong, came in (([images], r"Tensor \(3, 2\)"), ([(images,)], r"Tensor \(3, 2\)"), (["x"], "str")):
+        with pytest.raises(
+            ValueError, match=rf"batch 0 must be \(images, labels\), two tensors, got {came}; labels are"
+        ):
+            list(data.batches_of(wrong, 8))  # type: ignore[arg-type]
+
+
+def test_shuffled_batches_are_found_out():
+    from torch.utils.data import DataLoader, TensorDataset
+
+    pairs = TensorDataset(torch.arange(300.0)[:, None], torch.arange(300))
+    data.check_order(DataLoader(pairs, 32), "own")
+    data.check_order([(torch.zeros(2, 1), torch.zeros(2))], "own")
+    with pytest.raises(ValueError, match="own: a generator can be read only once; give a list of batches"):
+        data.check_order((batch for batch in ()), "own")
+    with pytest.raises(ValueError, match="own: its batches come in another order in every pass; .* shuffle=False"):
+        data.check_order(DataLoader(pairs, 32, shuffle=True), "own")
+
+    class Shuffles:
+        def __iter__(self):
+            order = torch.randperm(300)
+            yield order.float()[:, None], order
+
+    with pytest.raises(ValueError, match="shuffle=False"):
+        data.check_order(Shuffles(), "own")

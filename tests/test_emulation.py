@@ -37,6 +37,7 @@ def _attention() -> tuple[nn.Module, torch.Tensor]:
     return nn.Sequential(Attention(), nn.Flatten()).eval(), torch.randn(3, 5, 6)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")  # torch's own layer
 def test_functional_products_are_caught_and_named() -> None:
     model, x = _attention()
     calibration = cs.calibrate(model, x)

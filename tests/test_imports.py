@@ -22,7 +22,7 @@ ORDER = [
     {"multipliers"},
     {"tables", "errors"},
     {"hardware"},
-    {"data", "histograms", "ranges", "recipes", "quantizers"},
+    {"data", "histograms", "ranges", "recipes", "quantizers", "running"},
     {"engines"},
     {"layers", "functional", "emulation", "calibration"},
     {"training"},

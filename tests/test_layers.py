@@ -59,7 +59,7 @@ def test_exact_emulation_is_the_float_layer_on_represented_values(
     layer = nn.Conv2d(**settings)
     x = _seeded(3, 4, 7, 8)
     emulated = _emulated(layer, x, arithmetic)
-    assert emulated.replaced[0].plan.engine == "exact"
+    assert emulated.replaced[0].plan.engine in ("exact", "table")  # look-ups are cheaper in narrow groups
     assert isinstance(emulated, EmulatedConv2d)
     # torch's own float64 convolution of the fake-quantised input, weight and bias
     core = emulated.core

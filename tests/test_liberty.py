@@ -137,7 +137,9 @@ def test_worst_arc_takes_the_larger_entry_and_forgets_the_sense():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("area : 1.5;", "area : wide;", r"small.lib, line 15: cell \(INV\): area is 'wide', which is no number"),
+        ("area : 1.5;", "area : wide;", r"small.lib, line 15: cell \(INV\): area is 'wide', which is no finite number"),
+        ("area : 1.5;", "area : NaN;", r"small.lib, line 15: cell \(INV\): area is 'NaN', which is no finite number"),
+        ("area : 1.5;", "area : -1.5;", r"line 15: cell \(INV\): has the area -1.5; an area is not negative"),
         ('"4, 5, 6"); }', '"4, 5"); }', r"cell_rise \(two\): has 5 values on axes of 2 x 3 rising points"),
         ('"1, 2, 3"', '"1, x, 3"', "holds something that is no number"),
         ('"1, 2, 3"', '"1, nan, 3"', "holds a value that is not finite"),

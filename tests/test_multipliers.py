@@ -215,7 +215,7 @@ def test_mitchell_w_of_special_operands() -> None:
         ("planar:level=0", "planar: level=0"),
         ("or_compressed:n=7", "n=7 is odd; it compresses pairs of rows"),
         ("kulkarni:n=5", "n=5 is odd"),
-        ("kulkarni:depth=7", "runs from 0 to 6"),
+        ("kulkarni:depth=7", "of n=8 runs from 0 to 6"),
         ("venkatachalam:n=16", "n=16 operand bits; it is defined for 8 only"),
         ("exact:n=33", "n=33 operand bits; it is defined for 2 to 32"),
         ("momeni:variant=5", "momeni: variant=5; 1, 2: design 1, 2 throughout"),
@@ -226,6 +226,9 @@ def test_mitchell_w_of_special_operands() -> None:
         ("hybrid_radix:r=7", "both are even, and r is 6 to n"),
         ("hybrid_radix:r=6,signed=false", "signed multiplier by definition"),
         ("kulkani", r"unknown multiplier 'kulkani' \(did you mean 'kulkarni'\?\)"),
+        ("DRUM:k=6", r"unknown multiplier 'DRUM' \(did you mean 'drum'\?\)"),
+        ("exact:n=0", "^exact: n=0 operand bits"),
+        ("compressed:haem", r"no design file haem \(did you mean 'heam'\?\); expected heam, FILE.json"),
     ],
 )
 def test_impossible_parameters_are_answered(spec: str, text: str) -> None:

@@ -6,14 +6,26 @@ import numpy as np
 import pytest
 
 from carrysave.hardware.activity import Vectors, drawn, recorded, toggling
+from carrysave.hardware.cells import compact_library
+from carrysave.hardware.liberty import parse_liberty
 from carrysave.hardware.library import Arc, Cell, Library, Pin, Power, Table
 from carrysave.hardware.netlist import NetlistError, parse_blif
 from carrysave.hardware.power import energy
+from carrysave.hardware.synthesis import synthesize
 from carrysave.hardware.timing import analyze
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.planes import PlaneWord
 
 V = 2.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CARRYSAVE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 LOAD = 3.0
 
 
@@ -226,3 +238,106 @@ def test_a_short_stream_states_its_standard_error() -> None:
     short = recorded(m, generator.integers(0, 4, 12), generator.integers(0, 4, 12), "short stream")
     notes = energy(parse_blif(text, LIBRARY), LIBRARY, short, LOAD).notes
     assert any("11 vectors are few: the standard error" in note for note in notes)
+
+
+def liberty_text(time: tuple[str, float], load: tuple[str, float], leakage: tuple[str, float]) -> str:
+    """An inverter in given units: (name, how many ps, fF or nW one is); internal energy is in load unit times V^2."""
+
+    def t(*values: float) -> str:
+        return ", ".join(f"{value / time[1]:.9g}" for value in values)
+
+    def c(*values: float) -> str:
+        return ", ".join(f"{value / load[1]:.9g}" for value in values)
+
+    return f"""library (units) {{
+  time_unit : "1{time[0]}"; capacitive_load_unit (1, {load[0]}); leakage_power_unit : "1{leakage[0]}";
+  voltage_unit : "1V"; nom_voltage : 0.8;
+  lu_table_template (d) {{ variable_1 : input_net_transition; variable_2 : total_output_net_capacitance;
+    index_1 ("{t(5, 20)}"); index_2 ("{c(1, 10)}"); }}
+  power_lut_template (p) {{ variable_1 : input_transition_time; variable_2 : total_output_net_capacitance;
+    index_1 ("{t(5, 20)}"); index_2 ("{c(1, 10)}"); }}
+  cell (INV) {{ area : 1; cell_leakage_power : {30 / leakage[1]:.9g};
+    leakage_power () {{ when : "A"; value : {50 / leakage[1]:.9g}; }}
+    pin (A) {{ direction : input; capacitance : {c(0.75)}; }}
+    pin (Y) {{ direction : output; function : "!A";
+      timing () {{ related_pin : "A"; timing_sense : negative_unate;
+        cell_rise (d) {{ values ("{t(10, 40)}", "{t(15, 50)}"); }}
+        cell_fall (d) {{ values ("{t(8, 30)}", "{t(9, 37)}"); }}
+        rise_transition (d) {{ values ("{t(6, 20)}", "{t(7, 25)}"); }}
+        fall_transition (d) {{ values ("{t(5, 18)}", "{t(6, 22)}"); }} }}
+      internal_power () {{ related_pin : "A"; rise_power (p) {{ values ("{c(0.4, 0.5)}", "{c(0.45, 0.6)}"); }}
+        fall_power (p) {{ values ("{c(0.2, 0.3)}", "{c(0.25, 0.35)}"); }} }} }} }}
+}}"""
+
+
+def test_units_of_the_liberty_file_do_not_matter() -> None:
+    found = []
+    for units in (
+        (("ps", 1.0), ("ff", 1.0), ("nW", 1.0)),
+        (("ns", 1000.0), ("pf", 1000.0), ("uW", 1000.0)),  # internal energy then in pJ
+    ):
+        library = parse_liberty(liberty_text(*units), "units.lib")
+        chain = parse_blif(".model chain\n.inputs x\n.outputs z\n.gate INV A=x Y=y\n.gate INV A=y Y=z\n.end\n", library)
+        result = energy(chain, library, pairs(x=([0, 1, 1], [1, 0, 1])), LOAD)
+        delay = analyze(chain, library, LOAD).delay_ps
+        found.append((result.switching_fj, result.internal_fj, result.leakage_nw, delay, *result.of_instance_fj))
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    # by hand: two of three vectors toggle all nets; the table's corner at slew 0 is continued linearly
+    assert found[0][0] == pytest.approx(2 / 3 * 0.5 * 0.8**2 * (0.75 + 0.75 + LOAD))
+    assert found[0][2] == pytest.approx(30 + 50)
+
+
+def test_the_outside_load_is_told_apart_and_the_parts_sum_up() -> None:
+    vectors = pairs(x=([0, 1, 1, 0], [1, 0, 1, 0]))
+    result, free = (energy(CHAIN, LIBRARY, vectors, load) for load in (LOAD, 0.0))
+    assert result.load_of_instance_fj.tolist() == pytest.approx([0.0, 2 / 4 * 0.5 * V**2 * LOAD])
+    assert free.load_of_instance_fj.sum() == 0.0
+    assert result.switching_fj - free.switching_fj == pytest.approx(result.load_of_instance_fj.sum())
+
+
+WIDE = cell(
+    "AND7",
+    [
+        *(Pin(f"A{i}", "input", 1.0, powers=(Power(None, None, flat(0.01 * i), flat(0.02 * i)),)) for i in range(7)),
+        Pin(
+            "Y",
+            "output",
+            function="*".join(f"A{i}" for i in range(7)),
+            arcs=tuple(arc(f"A{i}", "positive_unate", flat(10.0 + i), flat(12.0 + i)) for i in range(7)),
+            powers=tuple(Power(f"A{i}", None, flat(1.0 + i), flat(8.0 + i)) for i in range(7)),
+        ),
+    ],
+    states=(("A0*A1", 3.0), ("!A0", 6.0)),
+)
+
+
+def test_a_cell_too_wide_to_tabulate_follows_the_same_rules() -> None:
+    library = Library("wide", V, 25.0, {"AND7": WIDE}, "hand", "2")
+    ports = " ".join(f"a[{i}]" for i in range(7))
+    pins = " ".join(f"A{i}=a[{i}]" for i in range(7))
+    gate = parse_blif(f".model w\n.inputs {ports}\n.outputs y\n.gate AND7 {pins} Y=y\n.end\n", library)
+    before, after = [0b0111111, 0b1111111, 0b0000000, 0b1111111], [0b1111111, 0b1111001, 0b0000011, 0b1111111]
+    result = energy(gate, library, pairs_of_width(7, before, after), LOAD)
+    rises = 1.0 + 6 + 0.01 * 6  # a6 rises and y with it: its arc and its pin
+    falls = ((8.0 + 1) + (8.0 + 2)) / 2 + 0.02 * (1 + 2)  # a1 and a2 fall: the mean of their arcs, and both pins
+    idle = 0.01 * (0 + 1)  # a0 and a1 rise, y stays
+    assert result.internal_fj == pytest.approx((rises + falls + idle) / 4)
+    # after: a0 a1 hold | a0 without a1: the cell's figure | both | both
+    assert result.leakage_nw == pytest.approx((3.0 + 5.0 + 3.0 + 3.0) / 4)
+
+
+def pairs_of_width(bits: int, before: list[int], after: list[int]) -> Vectors:
+    words = [{"a": PlaneWord.from_ints(np.array(values), bits)} for values in (before, after)]
+    return Vectors("by hand", words[0], words[1])
+
+
+def test_glitches_only_add() -> None:
+    library = compact_library()
+    m = MULTIPLIERS.parse("exact:n=4")
+    netlist = synthesize(m, scripts=["balanced"]).smallest.netlist
+    vectors = toggling({"a": 4, "b": 4}, 0.3, count=1024)
+    quiet, timed = (energy(netlist, library, vectors, glitches=glitches) for glitches in (False, True))
+    assert timed.switching_fj > quiet.switching_fj and timed.internal_fj > quiet.internal_fj
+    assert (timed.of_instance_fj >= quiet.of_instance_fj - 1e-12).all()
+    assert timed.leakage_nw == quiet.leakage_nw and timed.inputs_fj == quiet.inputs_fj
+    assert "not comparable" in timed.activity

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.text import Text
 
 from carrysave import report
 from carrysave.errors import error_map
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.report import pictures, tables
 from carrysave.report.pages import pages
+from carrysave.report.terminal import summary_table
 from carrysave.results import (
     METRICS,
     AccuracyFigure,
@@ -187,6 +189,54 @@ def test_conclusion_names_what_saves_most_within_the_tolerance(results: Results)
         "Of 4 approximate candidates 3 stay within 0.5 points of exact. "
         "The number format alone (exact multipliers) costs 0.20 points against float's 98.20 %."
     )
+
+
+def unpriced(results: Results, **changes: Any) -> Results:
+    rows = tuple(
+        dataclasses.replace(row, cost=None, power=None, own_power=None, **(changes if row.kind != "float" else {}))
+        for row in results.rows
+    )
+    return dataclasses.replace(results, rows=rows)
+
+
+def test_nothing_is_claimed_without_a_cost_to_compare_with(results: Results, tmp_path: Path) -> None:
+    failed = unpriced(results, uncosted=(("exact", "exact: no Yosys"),))
+    assert tables.conclusion(failed) == "No saving can be stated: exact has no cost to compare with."
+    assert tables.remarks(failed) == ["exact has no cost: no Yosys"]
+    alone = dataclasses.replace(failed, rows=(results.rows[0], *failed.rows[1:]))
+    assert tables.conclusion(alone) == "No saving can be stated: no candidate has a cost to compare with exact's."
+    one = unpriced(results, stays_float=(("lstm", "a LSTM cannot be emulated"),))
+    assert tables.conclusion(one) == (
+        "No saving can be claimed for lenet: 1 layer that multiplies stays float (lstm), "
+        "so the accuracies here are of a network that is emulated only in part."
+    )
+    assert tables.remarks(one) == ["lstm stays float: a LSTM cannot be emulated"]
+    recipe = dataclasses.replace(results.rows[2], name="own", kind="recipe", stays_float=(("fc", "rule 'fc'"),))
+    some = dataclasses.replace(results, rows=(*results.rows, dataclasses.replace(recipe, cost=None)))
+    assert tables.remarks(some) == ["fc stays float: rule 'fc' (in own)"]
+    assert tables.conclusion(some) == tables.conclusion(results)
+    text = one.save(tmp_path / "r.html").read_text()
+    assert 'id="pareto"' not in text and 'id="tradeoffs"' not in text and 'href="#trade"' not in text
+    assert "lstm stays float" in text
+    assert one.save(tmp_path / "r.png").stat().st_size > 1000
+    assert report.save_figures(one, tmp_path / "figures")
+
+
+def test_one_rule_says_what_is_tolerated(results: Results) -> None:
+    """Half a point is what the table prints: 0.502 lost is 0.50, and within the tolerance, everywhere."""
+
+    def lost(correct: int) -> tables.SummaryRow:
+        accuracy = AccuracyFigure(correct, 100_000, correct / 1000, 97.0, 98.0)
+        rows = (results.rows[0], dataclasses.replace(results.rows[2], accuracy=accuracy))
+        return tables.summary(dataclasses.replace(results, rows=rows))[-1]
+
+    assert lost(97_498).tolerated and tables.number(lost(97_498).points, 2) == "−0.50"
+    assert not lost(97_494).tolerated and tables.number(lost(97_494).points, 2) == "−0.51"
+    accuracy = AccuracyFigure(97_498, 100_000, 97.498, 97.0, 98.0)
+    both = dataclasses.replace(results, rows=(results.rows[0], dataclasses.replace(results.rows[2], accuracy=accuracy)))
+    assert "1 stays within 0.5 points" in tables.overview(both)
+    (name,) = [cell for cell in summary_table(both, 160).columns[0].cells if str(cell).startswith("kulkarni")]
+    assert isinstance(name, Text) and "dim" not in str(name.style)
 
 
 def test_plans_and_mappings_and_times(results: Results) -> None:

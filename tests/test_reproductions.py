@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from carrysave.registry import SpecError
@@ -48,3 +50,18 @@ def test_the_full_library_is_taken_from_the_data(shared_data, monkeypatch):
     assert len(Setting().library().cells) == 84
     with pytest.raises(ValueError, match="give the full library by --liberty"):
         REPRODUCTIONS["compact-library"].run(Setting())
+
+
+def test_the_papers_figure_stands_beside_ours_in_the_terminal():
+    from rich.console import Console
+
+    from carrysave.report.reproduced import curves_picture, print_reproduction
+
+    columns = ("design", "area um2", "paper", "delay ps")
+    curves = {"area um2|HEAM": [(1.0, 12.5), (2.0, 13.0)], "power uW|HEAM": [(1.0, 16.0)]}
+    made = Reproduction("x", "A table", "paper", columns, (("HEAM", 14.17, 17.53, 262.0),), (), (), (), curves)
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_reproduction(made, console)
+    text = console.export_text()
+    assert "area um2 (paper)" in text and "14.17 (17.53)" in text and "delay ps" in text and "262" in text
+    assert curves_picture(made).startswith(b"\x89PNG")

@@ -67,6 +67,32 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> No
         Store(later)
 
 
+def test_a_file_damaged_beyond_its_header_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    with Store(path) as store:
+        for number in range(200):
+            put(store, number)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    message = r"the store .*s\.sqlite is damaged \(.*move it away, and its trials run again, or choose .*--store PATH"
+    with Store(path) as store:
+        with pytest.raises(StoreError, match=message):
+            len(store)
+        with pytest.raises(StoreError, match=message):
+            store.get(trial_key("cost", {"n": 3}))
+        with pytest.raises(StoreError, match=message):
+            put(store, 1000)
+    path.unlink()
+    with Store(path) as store:
+        key = put(store, 1)
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("update trials set result = 'no json'")
+    database.close()
+    with Store(path) as store, pytest.raises(StoreError, match=message):
+        store.get(key)
+
+
 def test_a_place_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "s.sqlite"):

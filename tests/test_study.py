@@ -39,21 +39,21 @@ rules = []
 """
 
 MESSAGES = {
-    (1, "netwrk"): "unknown key; did you mean 'network'?",
+    (1, "netwrk"): "unknown key (did you mean 'network'?)",
     (1, "network"): 'missing; a study says which network: network = "lenet" or network = "my_net.py:model"',
-    (2, "data"): "unknown data set 'mnst'; did you mean 'mnist'?",
+    (2, "data"): "unknown data set 'mnst' (did you mean 'mnist'?); known: digits, mnist, fashion_mnist, or your own",
     (5, "multipliers[2]"): "did you mean 'drum'?",
     (6, "multipliers[3]"): "drum",
     (7, "multipliers[4]"): "'exact' is listed twice",
     (10, "calibration.samples"): "input should be a valid integer, got '512'",
     (11, "calibration.ranges"): "did you mean 'minmax'?",
     (13, "costs.liberty[1]"): "no file",
-    (14, "costs.effort"): "unknown value 'quik'; did you mean 'quick'?",
+    (14, "costs.effort"): "unknown value 'quik' (did you mean 'quick'?); known: quick, normal",
     (18, "recipes[1].rules[1]"): "float = true leaves no room for multiplier",
     (19, "recipes[1].rules[2].layers"): "missing; a rule says for which layers",
-    (19, "recipes[1].rules[2].layer"): "unknown key; did you mean 'layers'?",
+    (19, "recipes[1].rules[2].layer"): "unknown key (did you mean 'layers'?)",
     (22, "recipes[2].name"): "the name 'mixed' is taken",
-    (23, "recipes[2].rules"): "at least 1 item",
+    (23, "recipes[2].rules"): "must have at least 1 entry, got none",
 }
 
 
@@ -96,6 +96,52 @@ def test_what_is_no_toml_names_the_line(tmp_path: Path, text: bytes, line: int, 
 def test_a_study_that_compares_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="line 1: nothing to compare"):
         load_study(write(tmp_path, 'network = "lenet"\ndata = "digits"\n'))
+
+
+UNFIT = """\
+network = "lenet"
+data = "digits"
+multipliers = [
+  "kulkarni",
+  "exact:n=9",
+]
+formats.activation = "affine:bits=9"
+[[recipes]]
+name = "mixed"
+rules = [
+  {layers = "conv1", multiplier = "exact:n=10"},
+  {layers = "*", multiplier = "mitchell_w:w=6"},
+]
+"""
+
+
+def test_formats_that_do_not_fit_are_reported_with_their_lines(tmp_path: Path) -> None:
+    def problems(text: str) -> dict[str, str]:
+        with pytest.raises(StudyError) as caught:
+            load_study(write(tmp_path, text))
+        return {f"{problem.line} {problem.where}": problem.message for problem in caught.value.problems}
+
+    found = problems(UNFIT)
+    assert list(found) == ["4 multipliers[1]", "12 recipes[1].rules[2]"]
+    assert found["4 multipliers[1]"].startswith("kulkarni: the activation format affine:bits=9 has codes 0 to 511, but")
+    assert found["12 recipes[1].rules[2]"].startswith("mitchell_w:w=6: the activation format")
+    found = problems(UNFIT.replace('"exact:n=9"', '"drum:n=9,k=6"'))
+    assert found["7 formats"].startswith("the baseline, exact: the activation format affine:bits=9")
+
+
+def test_values_of_another_kind_are_answered_in_plain_words(tmp_path: Path) -> None:
+    start = 'network = "lenet"\ndata = "digits"\nmultipliers = ["exact"]\n'
+    for text, words in (
+        ('costs = "quick"\n', "costs: must be a table with liberty or effort or frequency_ghz, got 'quick'"),
+        ('[costs]\neffort = "slow"\n', "costs.effort: unknown value 'slow'; known: quick, normal"),
+        ("recipes = [3]\n", "recipes[1]: must be a table with name or rules, got 3"),
+        ('[[recipes]]\nname = ""\nrules = [{layers = "*"}]\n', "recipes[1].name: must not be empty"),
+        ("xyzzy = 1\n", "xyzzy: unknown key; known: network, data, title"),
+    ):
+        with pytest.raises(StudyError) as caught:
+            load_study(write(tmp_path, start + text))
+        (line,) = str(caught.value).splitlines()[1:]
+        assert line.split(": ", 1)[1].startswith(words), line
 
 
 def test_a_file_of_ones_own_must_be_there_and_name_an_object(tmp_path: Path) -> None:

@@ -83,9 +83,21 @@ def test_other_scripts_and_structures(spec: str, script: str):
     assert verify(found.smallest.netlist, found.library, m).exhaustive
 
 
-@pytest.mark.parametrize(
-    "spec", ["exact:n=16", "mitchell_w:n=16,w=6", "drum:n=16,k=6,signed=true", "mitchell_w:n=32,w=6"]
-)
+WIDE = {
+    "exact": "", "kulkarni": "", "or_compressed": "", "recovery": "c=14", "planar": "level=3", "truncated": "c=12",
+    "mitchell": "", "mitchell_w": "w=6", "drum": "k=6", "momeni": "variant=3", "roba": "", "tosam": "h=2,t=5",
+    "iterative_log": "iterations=2",
+}  # fmt: skip
+WIDE_SPECS = [f"{name}:n={n},{parameters}".rstrip(",") for n in (16, 32) for name, parameters in WIDE.items()]
+WIDE_SPECS += ["kulkarni:n=16,depth=6", "drum:n=16,k=6,signed=true", "hybrid_radix:n=16,r=10"]
+
+
+def test_every_wide_multiplier_is_among_those_tested():
+    wide = {name for name in MULTIPLIERS.names() if MULTIPLIERS.get(name).max_bits >= 16}
+    assert wide - set(WIDE) <= {"hybrid_radix", "compressed", "table"}  # above; given by their files, to 8 bits here
+
+
+@pytest.mark.parametrize("spec", WIDE_SPECS)
 def test_wide_multipliers_on_a_million_pairs(spec: str):
     m = MULTIPLIERS.parse(spec)
     found = synthesize(m, scripts=["balanced"], effort="quick")
@@ -197,6 +209,24 @@ def test_cost_of_a_multiplier():
     assert at_400 is not None and at_400 <= 30.4
 
 
+def test_power_is_part_of_the_cost():
+    flat, one = np.ones(16), np.eye(16)[5]
+    price = cost("exact:n=4", effort="quick", frequency_ghz=0.5, operands=(flat, flat))
+    assert list(price.power) == ["input toggle rate 0.1", "this network's operands"] and price.frequency_ghz == 0.5
+    toggled, own = price.power.values()
+    assert own.total_uw > 2 * toggled.total_uw  # independent operands toggle half of the input bits
+    assert price.energy_fj() == pytest.approx(toggled.total_uw / 0.5)
+    assert price.energy_fj("this network's operands") == pytest.approx(own.total_uw / 0.5)
+    still = cost("exact:n=4", effort="quick", frequency_ghz=0.5, operands=(one, one)).power["this network's operands"]
+    assert still.dynamic_uw == 0 and still.total_uw == still.leakage_uw > 0
+    late = cost("exact:n=4", effort="quick", frequency_ghz=100.0)
+    assert not late.power and late.energy_fj() is None and late.area_um2 == price.area_um2
+    with pytest.raises(ValueError, match="a clock is positive and finite"):
+        cost("exact:n=4", effort="quick", frequency_ghz=0.0)
+    with pytest.raises(ValueError, match=r"operands of b have shape \(8,\), expected \(16,\)"):
+        cost("exact:n=4", effort="quick", operands=(flat, np.ones(8)))
+
+
 def test_progress_counts_every_script():
     seen: list[tuple[int, int, str]] = []
     multipliers = [MULTIPLIERS.parse(spec) for spec in ("exact:n=2", "kulkarni:n=2")]
@@ -302,3 +332,17 @@ def test_what_was_computed_is_taken_from_the_cache(monkeypatch: pytest.MonkeyPat
     for entry in tmp_path.rglob("*.json.gz"):
         entry.write_bytes(entry.read_bytes()[:20])  # a damaged entry is computed again
     assert synthesize(m, effort="quick").figures == first.figures
+
+
+def test_a_hanging_design_is_given_up_after_its_first_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CARRYSAVE_CACHE", str(tmp_path))
+    started, slow = tmp_path / "started", tmp_path / "slow.py"
+    slow.write_text(f"import time\nopen({str(started)!r}, 'a').write('x')\ntime.sleep(600)\n")
+    tools = replace(Tools.installed(), abc=(sys.executable, str(slow)), seconds=1.0)
+    done: list[int] = []
+    with pytest.raises(SynthesisError, match="no script gave a circuit; .*no result after 1 s"):
+        synthesize_many(
+            [MULTIPLIERS.parse("exact:n=4")], workers=1, tools=tools, progress=lambda count, *_: done.append(count)
+        )
+    assert done == list(range(1, len(SCRIPTS) + 1))  # every script is accounted for ...
+    assert len(started.read_text()) <= 2  # ... and the pool had at most taken up the second one

@@ -181,7 +181,7 @@ def test_truncated_pickled_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "z.npz").rename(tmp_path / "z.npy")
     for name, text in [
         ("t.npy", "not a readable .npy file"),
-        ("o.npy", "not a readable .npy file"),
+        ("o.npy", "expected a two-dimensional integer array, got one of Python objects"),
         ("z.npy", "it has no .npy header"),
         ("missing.npy", "there is no table file"),
         (".", "there is no table file"),

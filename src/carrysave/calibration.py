@@ -28,8 +28,13 @@ from carrysave.layers import sides
 from carrysave.paths import write_atomically
 from carrysave.quantizers import Quantizer, quantizer_of_sample, quantizer_of_weights
 from carrysave.recipes import Arithmetic
+from carrysave.running import ModelError, run
 
-VERSION = 1
+VERSION = 2
+OTHER_LAYERS = (  # they multiply, and cannot be emulated
+    nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase,
+    nn.RNNCellBase,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,7 @@ class LayerRecord:
     """One layer, or one functional product, as calibration saw it.
 
     Attributes:
-        kind: "Conv2d", "Linear", "matmul", "linear", "conv2d", or what cannot be emulated, such as "einsum".
+        kind: "Conv2d", "Linear", "matmul", "linear", "conv2d", or what cannot be emulated, such as "einsum" or "LSTM".
         module: True for a layer that is a module, False for a functional call.
         calls: how often it ran.
         macs: multiply-accumulates over all samples, those with padding included.
@@ -90,6 +95,11 @@ class Calibration:
     def layers(self) -> list[str]:
         """Names of the layers and functional products that can be emulated, in order."""
         return [name for name, record in self.records.items() if record.input is not None]
+
+    @property
+    def others(self) -> dict[str, str]:
+        """Layers and functions that multiply and cannot be emulated, each with its kind, in order."""
+        return {name: record.kind for name, record in self.records.items() if record.input is None}
 
     @property
     def macs(self) -> dict[str, int]:
@@ -187,7 +197,8 @@ def calibrate(model: nn.Module, data: Any, samples: int = 512, seed: int = 0) ->
             batches, each a tensor or a tuple that starts with one (the first samples are taken).
 
     Raises:
-        ValueError: for a NaN or an infinity in weights or activations, naming the layer; for no data.
+        ValueError: for a NaN or an infinity in weights or activations, naming the layer; for a model that fails on the
+            data; for no data.
     """
     if samples < 1:
         raise ValueError(f"calibrate: samples={samples}; at least 1 is needed")
@@ -201,7 +212,7 @@ def calibrate(model: nn.Module, data: Any, samples: int = 512, seed: int = 0) ->
         model.eval()
         with torch.no_grad():
             for batch in _batches(data, samples, seed):
-                model(batch.to(device))
+                run(model, batch.to(device), "calibrate")
                 seen += len(batch)
     finally:
         for handle in handles:
@@ -224,7 +235,9 @@ class _Recorder(Handler):
         for name, module in model.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear) and module not in names:
                 names[module] = name
-                handles.append(module.register_forward_hook(_LayerHook(self, name)))
+                handles.append(module.register_forward_hook(_LayerHook(self, name), with_kwargs=True))
+            elif isinstance(module, OTHER_LAYERS):
+                handles.append(module.register_forward_hook(_OtherHook(self, name)))
         return handles
 
     def matmul(self, name: str, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -248,8 +261,8 @@ class _Recorder(Handler):
         self.saw_conv(name, "conv2d", False, x, weight, bias, result, layer)
         return result
 
-    def other(self, name: str, kind: str) -> None:
-        self.records.setdefault(name, LayerRecord(name, kind, False)).calls += 1
+    def other(self, name: str, kind: str, module: bool = False) -> None:
+        self.records.setdefault(name, LayerRecord(name, kind, module)).calls += 1
 
     def saw_linear(
         self, name: str, kind: str, module: bool, x: torch.Tensor, weight: torch.Tensor, bias: Any, result: torch.Tensor
@@ -305,18 +318,29 @@ class _LayerHook:
     def __init__(self, recorder: _Recorder, name: str):
         self.recorder, self.name = recorder, name
 
-    def __call__(self, layer: nn.Module, args: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+    def __call__(
+        self, layer: nn.Module, args: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor], result: torch.Tensor
+    ) -> None:
+        x = args[0] if args else named["input"]
         if isinstance(layer, nn.Conv2d):
-            self.recorder.saw_conv(self.name, "Conv2d", True, args[0], layer.weight, layer.bias, result, layer)
+            self.recorder.saw_conv(self.name, "Conv2d", True, x, layer.weight, layer.bias, result, layer)
         elif isinstance(layer, nn.Linear):
-            self.recorder.saw_linear(self.name, "Linear", True, args[0], layer.weight, layer.bias, result)
+            self.recorder.saw_linear(self.name, "Linear", True, x, layer.weight, layer.bias, result)
+
+
+class _OtherHook:
+    def __init__(self, recorder: _Recorder, name: str):
+        self.recorder, self.name = recorder, name
+
+    def __call__(self, layer: nn.Module, args: Any, result: Any) -> None:
+        self.recorder.other(self.name, type(layer).__name__, True)
 
 
 def check_finite(layer: str, x: torch.Tensor, what: str) -> None:
     """Raises ValueError, naming the layer, if a value is NaN or infinite."""
     bad = int((~torch.isfinite(x)).sum())
     if bad:
-        raise ValueError(
+        raise ModelError(
             f"layer {layer!r}: {what} is NaN or infinite ({bad} of {x.numel()} values); calibration needs"
             " finite values, so check the model's weights and the data's preparation"
         )
@@ -381,7 +405,7 @@ def _batches(data: Any, samples: int, seed: int) -> Iterator[torch.Tensor]:
     for batch in batches:
         images = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(images, torch.Tensor):
-            raise TypeError(
+            raise ValueError(
                 f"calibrate: batches are tensors or tuples that start with one, not {type(images).__name__}"
             )
         yield images[:left]

@@ -60,12 +60,11 @@ class _Group(TyperGroup):
 
 
 def _is_for_the_user(error: Exception) -> bool:
-    """Wrong input, files, missing tools and failing ones; anything else is a defect and keeps its traceback."""
-    return isinstance(error, (ValueError, OSError)) or type(error).__name__ in (
-        "SynthesisError",
-        "TrainingError",
-        "MismatchError",
-    )
+    """Wrong input and files, what is not supported, and every error that is carrysave's own (its text says what to
+    do); anything else is a defect and keeps its traceback.
+    """
+    expected = (ValueError, OSError, NotImplementedError, OverflowError, MemoryError)
+    return isinstance(error, expected) or type(error).__module__.partition(".")[0] == "carrysave"
 
 
 def _message(error: Exception) -> str:

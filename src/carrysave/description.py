@@ -41,14 +41,11 @@ def catalog() -> list[dict[str, Any]]:
 
 
 def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tuple[dict[str, Any], Any]:
-    """(record of JSON values, error map or None) of a multiplier. Raises SpecError, LibraryError, SynthesisError."""
+    """(record of JSON values, error map or None) of a multiplier. Raises SpecError, LibraryError."""
     from carrysave.engines.plan import plan
     from carrysave.errors import error_map, measure
-    from carrysave.hardware.anatomy import critical_path
     from carrysave.hardware.cells import compact_library
-    from carrysave.hardware.cost import cost_of
     from carrysave.hardware.liberty import read_liberty
-    from carrysave.hardware.synthesis import synthesize
     from carrysave.report.pictures import by_value
 
     if effort not in ("quick", "normal"):
@@ -57,8 +54,6 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
     library = read_liberty(list(liberty)) if liberty else compact_library()
     metrics = measure(m)
     planned = plan(m)
-    synthesis = synthesize(m, library, effort=effort)
-    price = cost_of(m, synthesis, effort)
     errors = dataclasses.asdict(metrics)
     record = {
         "spec": m.spec,
@@ -67,6 +62,30 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
         "errors": errors,
         "error_lines": _error_lines(errors),
         "plan": {"engine": planned.engine, "rank": planned.rank, "text": str(planned)},
+        **_hardware(m, library, effort),
+    }
+    drawable = max(m.a_bits, m.b_bits) <= 12
+    return record, by_value(error_map(m), m.signed) if drawable else None
+
+
+def _hardware(m: Any, library: Any, effort: Any) -> dict[str, Any]:
+    """Cost, critical paths and power; for a multiplier that cannot be synthesised `cost_note` says why."""
+    from carrysave.hardware.anatomy import critical_path
+    from carrysave.hardware.cost import cost_of
+    from carrysave.hardware.rtl import rtlil
+    from carrysave.hardware.synthesis import synthesize
+    from carrysave.hardware.tools import SynthesisError
+
+    try:
+        rtlil(m)
+    except ValueError as error:
+        return {"cost": None, "cost_note": str(error), "critical_paths": {}, "power": None}
+    try:
+        synthesis = synthesize(m, library, effort=effort)
+    except SynthesisError as error:
+        return {"cost": None, "cost_note": str(error), "critical_paths": {}, "power": None}
+    price = cost_of(m, synthesis, effort)
+    return {
         "cost": {
             "area_um2": price.area_um2,
             "min_delay_ps": price.min_delay_ps,
@@ -80,8 +99,6 @@ def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tupl
         },
         "power": _power(m, library, effort),
     }
-    drawable = max(m.a_bits, m.b_bits) <= 12
-    return record, by_value(error_map(m), m.signed) if drawable else None
 
 
 def _power(m: Any, library: Any, effort: Any) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from carrysave.data import Batches, batches_of
+from carrysave.running import ModelError, logits
 
 _Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution
 
@@ -44,6 +45,17 @@ class Accuracy:
         return f"{self.percent:.2f} % ({low:.2f}-{high:.2f})"
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p of McNemar's test (Psychometrika 12, 1947): how likely so uneven a split of the images that
+    only one network has right is, where neither is better.
+    """
+    changed, ways, tail = only_first + only_second, 1, 1
+    for k in range(min(only_first, only_second)):
+        ways = ways * (changed - k) // (k + 1)  # k + 1 of `changed`, as whole numbers: no rounding, no overflow
+        tail += ways
+    return min(1.0, 2 * tail / 2**changed)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The same images under two networks: how many both, only the first, only the second, and neither had right."""
@@ -61,11 +73,8 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
-        """Exact two-sided p of McNemar's test (Psychometrika 12, 1947): the discordant images under a fair coin."""
-        from scipy.stats import binomtest
-
-        discordant = self.only_first + self.only_second
-        return float(binomtest(self.only_first, discordant).pvalue) if discordant else 1.0
+        """`mcnemar` of the discordant images."""
+        return mcnemar(self.only_first, self.only_second)
 
     def __str__(self) -> str:
         return (
@@ -78,8 +87,9 @@ def evaluate(model: nn.Module, data: Batches, batch: int = 256) -> Accuracy:
     """The share of images whose largest output (N, classes) is their label's, with all predictions.
 
     `data` is a Dataset, cut into batches of `batch`, or an iterable of (images, labels) batches. The model computes in
-    evaluation mode and without gradients, and is left in the mode it was in. ValueError for no data, for outputs of
-    another shape, and for a NaN or infinite output, with the image and the first layer that gave one.
+    evaluation mode and without gradients, and is left in the mode it was in. ValueError for no data, for a model that
+    fails or gives outputs of another shape, for labels beyond its classes, and for a NaN or infinite output, with the
+    image and the first layer that gave one.
     """
     where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     was_training = model.training
@@ -88,7 +98,7 @@ def evaluate(model: nn.Module, data: Batches, batch: int = 256) -> Accuracy:
     try:
         with torch.no_grad():
             for images, labels in batches_of(data, batch):
-                outputs = model(images.to(where))
+                outputs = logits(model, images.to(where), "evaluate")
                 _check(outputs, images, labels, model, seen)
                 predictions.append(outputs.argmax(1).cpu())
                 truth.append(labels.cpu())
@@ -118,15 +128,21 @@ def compare(first: Accuracy, second: Accuracy) -> Comparison:
 
 def _check(outputs: Tensor, images: Tensor, labels: Tensor, model: nn.Module, seen: int) -> None:
     if outputs.ndim != 2 or len(outputs) != len(labels):
-        raise ValueError(
+        raise ModelError(
             f"evaluate: expected outputs of shape ({len(labels)}, classes), got {tuple(outputs.shape)} "
             f"for images of shape {tuple(images.shape)}"
+        )
+    if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < outputs.shape[1]):
+        bad = int(((labels < 0) | (labels >= outputs.shape[1])).nonzero()[0])
+        raise ModelError(
+            f"evaluate: image {seen + bad} has label {int(labels[bad])}, but {type(model).__name__} has "
+            f"{outputs.shape[1]} classes; labels run from 0 to {outputs.shape[1] - 1}"
         )
     finite = torch.isfinite(outputs).all(1)
     if not finite.all():
         bad = int((~finite).nonzero()[0])
         value = outputs[bad][~torch.isfinite(outputs[bad])][0].item()
-        raise ValueError(
+        raise ModelError(
             f"evaluate: output {value} for image {seen + bad}; {_first_bad_layer(model, images.to(outputs.device))}"
         )
 

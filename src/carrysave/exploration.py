@@ -19,7 +19,7 @@ from torch import nn
 
 from carrysave import __version__, powers, records
 from carrysave.calibration import Calibration, calibrate
-from carrysave.data import Batches, Dataset
+from carrysave.data import Batches, Dataset, check_order
 from carrysave.emulation import emulate
 from carrysave.errors import measure
 from carrysave.evaluation import evaluate
@@ -28,10 +28,11 @@ from carrysave.multipliers import Multiplier
 from carrysave.paths import cache_dir
 from carrysave.questions import Candidate, Effort, Question, candidates_of, study_recipe
 from carrysave.recipes import Recipe
+from carrysave.registry import nearest
 from carrysave.results import CostFigure, LayerPlan, PowerFigure, Results, Row
 from carrysave.store import Store, Stored, trial_key
 from carrysave.study import Study
-from carrysave.trials import Event, Progress, Runner, data_hash, model_hash, multiplier_hash, silent
+from carrysave.trials import Event, Progress, Runner, data_hash, forward_hash, model_hash, multiplier_hash, silent
 
 if TYPE_CHECKING:
     from carrysave.hardware.library import Library
@@ -73,7 +74,9 @@ def explore(
 
     Raises:
         ValueError: for unknown names and for formats that do not fit a multiplier.
-        SynthesisError: where Yosys or ABC fails; what was computed stays in the store.
+            Also for a model that fails on the data, and for one in which no layer can be emulated.
+
+    A multiplier that cannot be synthesised has a row without cost; the row says why.
     """
     loaded = _loaded(network, calibration, data, seed)
     candidates = candidates_of(multipliers, recipes or {})
@@ -91,6 +94,7 @@ def explore(
         samples,
         seed,
         loaded.notes,
+        loaded.source,
     )
     return answer(question, store, progress)
 
@@ -136,6 +140,7 @@ def run_study(
         study.calibration.samples,
         study.seed,
         loaded.notes,
+        loaded.source,
     )
     return answer(question, store, progress)
 
@@ -155,6 +160,9 @@ def _loaded(network: nn.Module | str, calibration: Any, data: Batches | str, see
         from carrysave.data import load as load_data
 
         return Loaded(type(network).__name__, network, (), load_data(data)[1], data, ())
+    check_order(data, "explore: data")
+    if not isinstance(calibration, Calibration):
+        check_order(calibration, "explore: calibration")
     return Loaded(type(network).__name__, network, (), data, getattr(data, "name", "own data"), ())
 
 
@@ -193,6 +201,34 @@ def answer(question: Question, store: Store | str | Path | None = None, progress
             opened.close()
 
 
+def nothing_emulated(question: Question, why: Mapping[str, str]) -> ValueError:
+    """The error for a network all of whose layers would stay float."""
+    reasons = "; ".join(f"{name or 'the model itself'}: {reason}" for name, reason in why.items())
+    return ValueError(
+        f"{question.network}: no layer can be emulated, so there is nothing to compare "
+        f"({reasons or 'calibration saw no layer that multiplies'})"
+    )
+
+
+def check_layers(question: Question, calibration: Calibration) -> None:
+    """Raises ValueError for a network without layers to emulate, and with all layers that recipes name in vain."""
+    if not calibration.layers:
+        raise nothing_emulated(
+            question, {name: f"a {kind} cannot be emulated" for name, kind in calibration.others.items()}
+        )
+    modules = dict(question.model.named_modules())
+    known = {*modules, *calibration.records}
+    known |= {type(module).__name__ for module in modules.values()} | {r.kind for r in calibration.records.values()}
+    wrong = []
+    for candidate in question.candidates:
+        for rule in candidate.recipe.rules if candidate.recipe else ():
+            if rule.pattern not in known and not any(c in rule.pattern for c in "*?["):
+                hint = nearest(rule.pattern, calibration.layers)
+                wrong.append(f"recipe {candidate.name!r}: no layer is called {rule.pattern!r}{hint}")
+    if wrong:
+        raise ValueError("\n  ".join([*wrong, f"layers, by name or by class: {', '.join(calibration.layers)}"]))
+
+
 class _Run:
     """One question on its way; the hashes that its trials share."""
 
@@ -201,7 +237,14 @@ class _Run:
         self.runner = runner
         self.weights = model_hash(question.model)
         self.test = data_hash(question.test)
+        self.network = {
+            "weights": self.weights,
+            "forward": forward_hash(question.model, question.test),
+            "source": question.source,
+        }
         self.calibration, self.calibration_key = self._calibrate()
+        self.uncosted: dict[str, str] = {}
+        check_layers(question, self.calibration)
 
     def _calibrate(self) -> tuple[Calibration, str]:
         given = self.question.calibration
@@ -209,7 +252,7 @@ class _Run:
             return given, hashlib.sha256(records.calibration_to_bytes(given)).hexdigest()
         self.runner.progress(Event("calibration", "", 0, 1))
         q = self.question
-        inputs = {"weights": self.weights, "data": data_hash(given), "samples": q.samples, "seed": q.seed}
+        inputs = {**self.network, "data": data_hash(given), "samples": q.samples, "seed": q.seed}
         made: list[Calibration] = []
 
         def compute() -> tuple[dict[str, Any], bytes]:
@@ -234,7 +277,7 @@ class _Run:
         return found
 
     def _accuracy(self, candidate: Candidate) -> Stored:
-        inputs: dict[str, Any] = {"weights": self.weights, "data": self.test}
+        inputs: dict[str, Any] = {**self.network, "data": self.test}
         if candidate.recipe is not None:
             inputs |= {"calibration": self.calibration_key, "recipe": records.recipe_inputs(candidate.recipe)}
 
@@ -243,6 +286,8 @@ class _Run:
             if candidate.recipe is None:
                 return records.accuracy_result(evaluate(q.model, q.test), [], [])
             net: Any = emulate(q.model, self.calibration, candidate.recipe)
+            if candidate.kind == "exact" and not net.replaced:
+                raise nothing_emulated(q, {left.name: left.why for left in net.left})
             plans = [records.plan_record(replaced) for replaced in net.replaced]
             return records.accuracy_result(evaluate(net, q.test), plans, [[left.name, left.why] for left in net.left])
 
@@ -285,12 +330,17 @@ class _Run:
         return self.runner.run("errors here", candidate.name, inputs, compute)
 
     def costs(self) -> dict[str, CostFigure]:
-        """Every multiplier synthesised, several at a time: each runs its scripts in child processes."""
-        multipliers, runner = self.question.multipliers, self.runner
+        """Every multiplier synthesised, several at a time: each runs its scripts in child processes.
+
+        One that has no circuit, or that Yosys or ABC fail on, is missing here; `uncosted` has the reason.
+        """
+        from carrysave.hardware.tools import SynthesisError
+
+        runner = self.runner
+        multipliers, inputs = self._circuits()
         runner.progress(Event("cost", "", 0, len(multipliers)))
         found: dict[str, Stored] = {}
         missing: list[Multiplier] = []
-        inputs = {spec: self._cost_inputs(m) for spec, m in multipliers.items()}
         for spec, m in multipliers.items():
             stored = runner.kept("cost", inputs[spec])
             if stored is None:
@@ -305,12 +355,25 @@ class _Run:
             }
             for future in as_completed(futures):
                 spec = futures[future].spec
+                if isinstance(error := future.exception(), SynthesisError):
+                    self.uncosted[spec] = str(error)
+                    continue
                 result, seconds = records.finished(future, f"synthesising {spec}")
                 found[spec] = runner.keep("cost", spec, inputs[spec], result, b"", seconds)
                 runner.progress(Event("cost", spec, len(found), len(multipliers), seconds))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        return {spec: records.cost_figure(spec, found[spec].result) for spec in multipliers}
+        return {spec: records.cost_figure(spec, found[spec].result) for spec in multipliers if spec in found}
+
+    def _circuits(self) -> tuple[dict[str, Multiplier], dict[str, dict[str, Any]]]:
+        """The multipliers that have a circuit, and what their costs depend on; the others go into `uncosted`."""
+        inputs = {}
+        for spec, m in self.question.multipliers.items():
+            try:
+                inputs[spec] = self._cost_inputs(m)
+            except ValueError as error:
+                self.uncosted[spec] = str(error)
+        return {spec: m for spec, m in self.question.multipliers.items() if spec in inputs}, inputs
 
     def powers(self) -> dict[str, tuple[PowerFigure | None, PowerFigure | None]]:
         """By candidate of one multiplier: power at the clock under the toggle rate, and this network's operands."""
@@ -320,6 +383,8 @@ class _Run:
         wanted: dict[tuple[str, int], tuple[str, dict[str, Any], Multiplier, Vectors]] = {}
         for candidate in (c for c in q.candidates if len(c.multipliers) == 1):
             m = candidate.multipliers[0]
+            if m.spec in self.uncosted:
+                continue
             for place, vectors in enumerate(powers.activities(m, candidate.arithmetics, self.calibration)):
                 if vectors is not None:
                     inputs = {**self._cost_inputs(m), **powers.inputs(vectors, q.frequency_ghz)}
@@ -365,9 +430,11 @@ class _Run:
         for candidate in self.question.candidates:
             stored = accuracies[candidate.name]
             plans = tuple(LayerPlan(**plan) for plan in stored.result["plans"])
-            # a multiplier's cost speaks for the network only where it computes every layer
-            whole = {plan.layer for plan in plans} >= set(self.calibration.layers)
-            spec = candidate.multipliers[0].spec if whole and len(candidate.multipliers) == 1 else None
+            # a multiplier's cost speaks for the network only where it computes every layer that multiplies
+            floats = records.float_layers(self.calibration, plans, stored.result["left"]) if candidate.recipe else ()
+            whole = not floats and len(candidate.multipliers) == 1
+            spec = candidate.multipliers[0].spec if whole else None
+            uncosted = [(m.spec, self.uncosted[m.spec]) for m in candidate.multipliers if m.spec in self.uncosted]
             toggled, met = powers.get(candidate.name, (None, None)) if spec else (None, None)
             rows.append(
                 Row(
@@ -376,7 +443,7 @@ class _Run:
                     multipliers=tuple(m.spec for m in candidate.multipliers),
                     accuracy=records.accuracy_figure(stored),
                     against_exact=None if candidate.kind == "exact" else records.paired(stored, baseline),
-                    cost=costs[spec] if spec else None,
+                    cost=costs.get(spec) if spec else None,
                     uniform=uniform[spec] if spec else None,
                     own=own.get(candidate.name) if spec else None,
                     plans=plans,
@@ -386,6 +453,8 @@ class _Run:
                     own_power=met,
                     macs=sum(self.calibration.macs.values()) if spec else 0,
                     operands=records.drawable_operands(candidate, self.calibration) if spec else None,
+                    stays_float=floats,
+                    uncosted=tuple(uncosted),
                 )
             )
         return tuple(rows)
@@ -398,11 +467,11 @@ class _Run:
         given = isinstance(q.calibration, Calibration)
         sources = [
             ("accuracy", f"{q.data}, {total:,} test images; {hashes}"),
-            ("area and delay", f"{costs.source if costs else ''}; one multiplier, its cells alone"),
+            *([("area and delay", f"{costs.source}; one multiplier, its cells alone")] if costs else []),
             ("power and energy", powers.source(q.frequency_ghz)),
             ("errors", "every operand pair to 12 bits an operand, a seeded sample above; “here”: all layers' operands"),
             ("calibration", "given" if given else f"{q.samples} samples, seed {q.seed}"),
-            *(("note", note) for note in q.notes),
+            *(("note", note) for note in dict.fromkeys((*q.notes, *powers.notes(rows)))),
             ("program", f"carrysave {__version__}"),
         ]
         exact = next(c for c in q.candidates if c.kind == "exact")

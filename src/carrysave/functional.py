@@ -7,6 +7,7 @@ product attention counts as two matmuls, nn.MultiheadAttention as the F.linear a
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +28,10 @@ _UNSUPPORTED = {
     torch.Tensor.baddbmm: "baddbmm", torch.tensordot: "tensordot", torch.dot: "dot", torch.Tensor.dot: "dot",
     torch.inner: "inner", F.bilinear: "bilinear", torch.conv1d: "conv1d", torch.conv3d: "conv3d",
     torch.conv_transpose1d: "conv_transpose1d", torch.conv_transpose2d: "conv_transpose2d",
-    torch.conv_transpose3d: "conv_transpose3d", torch.chain_matmul: "chain_matmul", torch.linalg.multi_dot: "multi_dot",
+    torch.conv_transpose3d: "conv_transpose3d", F.multi_head_attention_forward: "multi_head_attention",
+    torch.addmv: "addmv", torch.Tensor.addmv: "addmv", torch.addbmm: "addbmm", torch.Tensor.addbmm: "addbmm",
+    torch.vdot: "vdot", torch.Tensor.vdot: "vdot", torch.Tensor.inner: "inner", torch.linalg.vecdot: "vecdot",
+    torch.linalg.matmul: "linalg_matmul", torch.chain_matmul: "chain_matmul", torch.linalg.multi_dot: "multi_dot",
 }  # fmt: skip
 Matmul = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor]
 OWN_CALLS = (
@@ -145,7 +149,7 @@ class _Mode(TorchFunctionMode):
             return self._conv2d(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return attention(self._matmul, *args, **kwargs)
-        if func is F.multi_head_attention_forward:
+        if func is F.multi_head_attention_forward and not unusual_attention(*args, **kwargs):
             return multi_head_attention(self._linear, self._matmul, *args, **kwargs)
         if func in _UNSUPPORTED:
             kind = _UNSUPPORTED[func]
@@ -232,12 +236,6 @@ def multi_head_attention(
     is_causal: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """F.multi_head_attention_forward: three projections, two matmuls per batch of heads, one projection."""
-    unusual = (bias_k, bias_v, static_k, static_v)
-    if add_zero_attn or any(extra is not None for extra in unusual):
-        raise NotImplementedError(
-            "nn.MultiheadAttention with add_bias_kv, add_zero_attn or static keys is not emulated; "
-            "build the attention from F.linear and F.scaled_dot_product_attention"
-        )
     batched = query.ndim == 3
     if not batched:
         query, key, value = (t.unsqueeze(1) for t in (query, key, value))
@@ -263,6 +261,15 @@ def multi_head_attention(
     if not batched:
         output, probabilities = output.squeeze(1), probabilities.squeeze(0)
     return output, probabilities if need_weights else None
+
+
+def unusual_attention(*args: Any, **kwargs: Any) -> bool:
+    """True for arguments of F.multi_head_attention_forward that `multi_head_attention` leaves to torch: added biases of
+    keys and values, an added zero, static keys.
+    """
+    given = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs).arguments
+    extra = ("bias_k", "bias_v", "static_k", "static_v")
+    return bool(given.get("add_zero_attn")) or any(given.get(name) is not None for name in extra)
 
 
 def _masked(

@@ -13,9 +13,7 @@ The semantics, once and for all engines:
 * Padding enters the multiplier as the code zx, in the sums too, as it does in hardware.
 * The result is that integer, rounded once to float32, times sx sw (rounded to float32).
 
-Weight scales follow the weights: they are computed again whenever the weights have changed. (Without gradients, a
-change through `.data` of a few of a layer's more than 131,072 weights may go unseen; torch's own advice is
-`with torch.no_grad(): weight[...] = `, which is seen.) Activation scales are
+Weight scales follow the weights: they are computed again whenever the weights have changed. Activation scales are
 calibrated and stay. The gradient is straight-through: that of the float layer at the represented values, zero where a
 value saturates.
 """
@@ -34,7 +32,6 @@ from carrysave.quantizers import Quantizer, quantizer_of_weights
 from carrysave.recipes import Arithmetic
 
 LARGEST_BIAS = 2.0**62
-MOST_COMPARED = 1 << 16  # weights: microseconds
 
 
 class Emulation:
@@ -73,7 +70,7 @@ class Emulation:
         if self._kept is None or self._key is None or self._key[0] != key or not self._same(weight, bias):
             self._kept = self._prepare(weight.detach(), None if bias is None else bias.detach(), geometry)
             old_bias = None if bias is None else bias.detach().clone()
-            self._key = (key, weight.detach().clone(memory_format=torch.contiguous_format), old_bias, _stamp(weight))
+            self._key = (key, weight.detach().clone(memory_format=torch.contiguous_format), old_bias)
         return self._kept
 
     def prepared_matmul(self) -> tuple[Prepared, Quantizer, torch.Tensor]:
@@ -108,18 +105,13 @@ class Emulation:
 
     def _same(self, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
         assert self._key is not None
-        _, old_weight, old_bias, stamp = self._key
+        _, old_weight, old_bias = self._key
         if (bias is None) != (old_bias is None) or weight.shape != old_weight.shape:
             return False
         if bias is not None and not torch.equal(bias, old_bias):
             return False
-        # In-place changes through .data move no version counter, so contents are compared. Where that would cost more
-        # than a small layer does, without gradients and with nothing that torch saw change, every n-th weight is.
-        thin = stamp is not None and stamp == _stamp(weight) and not torch.is_grad_enabled()
-        step = max(1, weight.numel() // MOST_COMPARED) if thin else 1
-        if step == 1 or not weight.is_contiguous():
-            return torch.equal(weight, old_weight)
-        return torch.equal(weight.detach().view(-1)[::step], old_weight.view(-1)[::step])
+        # every weight, for changes through .data leave no other trace; it costs a pass over the weights
+        return torch.equal(weight, old_weight)
 
     def _prepare(
         self, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
@@ -162,11 +154,6 @@ class Emulation:
             bad = int((~torch.isfinite(x)).sum())
             if bad:
                 raise ValueError(f"layer {self.layer!r}: {what} is NaN or infinite ({bad} of {x.numel()} values)")
-
-
-def _stamp(weight: torch.Tensor) -> tuple[int, int] | None:
-    """Where a tensor lies and how often torch has changed it; None where torch does not count."""
-    return None if weight.is_inference() else (weight.data_ptr(), weight._version)
 
 
 def rescaled(acc: torch.Tensor, scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

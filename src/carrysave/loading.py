@@ -5,6 +5,7 @@ A file named this way is executed, as `python my_net.py` would: name only files 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -16,14 +17,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from carrysave import networks
-from carrysave.data import NAMES, Batches, Dataset
+from carrysave.data import NAMES, Batches, Dataset, check_order
 from carrysave.data import load as load_data
 from carrysave.registry import nearest
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network with what it is calibrated and tested on; `notes` say what a reader should know about the choice."""
+    """A network with what it is calibrated and tested on; `notes` say what a reader should know about the choice.
+
+    `source` is the hash of the Python files that a user's network comes from, "" for carrysave's own.
+    """
 
     network: str
     model: nn.Module
@@ -31,6 +35,7 @@ class Loaded:
     test: Batches
     test_name: str
     notes: tuple[str, ...]
+    source: str = ""
 
 
 def load_file(name: str, folder: Path = Path(".")) -> tuple[Any, ModuleType]:
@@ -42,20 +47,45 @@ def load_file(name: str, folder: Path = Path(".")) -> tuple[Any, ModuleType]:
     path = folder / path_text
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no file {path}")
-    spec = importlib.util.spec_from_file_location(f"_carrysave_{path.stem}", path)
+    place = path.resolve()
+    own_name = f"_carrysave_{path.stem}_{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(own_name, place)
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))  # as `python my_net.py`: it may import its neighbours
+    # as `python my_net.py`: it may import its neighbours, and when it is called, too, so the folder stays
+    sys.path[:] = [str(place.parent), *(other for other in sys.path if other != str(place.parent))]
+    sys.modules[own_name] = module  # dataclasses, among others, look their module up by name
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[own_name]
         raise ValueError(f"{path} failed to run: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
     if not hasattr(module, wanted):
         names = [key for key in vars(module) if not key.startswith("_")]
         raise ValueError(f"{path} has no object '{wanted}'{nearest(wanted, names)}")
     return getattr(module, wanted), module
+
+
+def source_hash(module: ModuleType) -> str:
+    """SHA-256 over a user's file and the files beside and below it that it imports, those of their imports included."""
+    folder = Path(str(module.__file__)).parent
+    found: dict[str, bytes] = {}
+    waiting: list[Any] = [module]
+    while waiting:
+        current = waiting.pop()
+        path = Path(getattr(current, "__file__", None) or "nothing")
+        inside = path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+        if not inside or path.suffix != ".py" or str(path) in found or not path.is_file():
+            continue
+        found[str(path)] = path.read_bytes()
+        for value in list(vars(current).values()):
+            home = getattr(value, "__module__", None)
+            named = sys.modules.get(home) if isinstance(home, str) else None
+            waiting.append(value if isinstance(value, ModuleType) else named)
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(f"{Path(name).relative_to(folder).as_posix()} {len(found[name])} ".encode() + found[name])
+    return digest.hexdigest()
 
 
 def as_model(name: str, found: Any) -> nn.Module:
@@ -75,14 +105,20 @@ def as_data(name: str, found: Any) -> Batches:
     made: Any = _call(name, found) if callable(found) and not hasattr(found, "__iter__") else found
     if isinstance(made, Dataset):
         return made
-    if isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, Tensor) for part in made):
+    if isinstance(made, tuple | list) and len(made) == 2 and _is_labelled(made):
         return Dataset(made[0].float(), made[1].long(), name)
-    if hasattr(made, "__iter__") and not hasattr(made, "__next__"):
+    if hasattr(made, "__iter__") and not hasattr(made, "__next__") and not isinstance(made, Tensor | str | dict):
+        check_order(made, name)
         return made
     raise ValueError(
         f"{name} must be a carrysave Dataset, an (images, labels) pair of tensors or a DataLoader, "
         f"got {type(made).__name__}"
     )
+
+
+def _is_labelled(parts: Any) -> bool:
+    """Two tensors, the second with one label for each of the first's images; two batches of images are not."""
+    return all(isinstance(part, Tensor) for part in parts) and parts[1].ndim == 1 and parts[0].ndim > 1
 
 
 def _call(name: str, function: Callable[[], Any]) -> Any:
@@ -118,8 +154,11 @@ def load(
                 notes.append("calibrated on the test images: no calibration data were given")
     else:
         training, test = load_data(data, data_root)
+    source = ""
     if _is_file(network):
-        model = as_model(network, load_file(network, folder)[0])
+        named, network_module = load_file(network, folder)
+        model = as_model(network, named)
+        source = source_hash(network_module)  # now: a function has imported what it needs
     elif network == "lenet" and not _is_file(data):
         model = networks.lenet(data.replace("-", "_"), root=data_root, seed=seed)[0]
     elif network == "lenet":
@@ -128,7 +167,8 @@ def load(
         )
     else:
         raise ValueError(
-            f"unknown network '{network}'{nearest(network, ['lenet'])}; known: lenet, or your own: my_net.py:model"
+            f"unknown network '{network}'{nearest(network, networks.NAMES)}; known: {', '.join(networks.NAMES)}, "
+            "or your own: my_net.py:model"
         )
     if calibration_data is not None:
         training = (
@@ -136,7 +176,7 @@ def load(
             if _is_file(calibration_data)
             else load_data(calibration_data, data_root)[0]
         )
-    return Loaded(network, model, training, test, data, tuple(notes))
+    return Loaded(network, model, training, test, data, tuple(notes), source)
 
 
 def _is_file(name: str) -> bool:

@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Question:
-    """Everything that an exploration needs to start."""
+    """Everything that an exploration needs to start; `source` is the hash of the files that the model comes from."""
 
     title: str
     network: str
@@ -57,6 +57,7 @@ class Question:
     samples: int = 512
     seed: int = 0
     notes: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def multipliers(self) -> dict[str, Multiplier]:

@@ -16,7 +16,7 @@ from carrysave.evaluation import Accuracy, compare
 from carrysave.multipliers import Multiplier
 from carrysave.questions import Candidate, Effort
 from carrysave.recipes import Arithmetic, Recipe
-from carrysave.results import AccuracyFigure, CostFigure, Layer, Paired, Point, Row, histogram
+from carrysave.results import AccuracyFigure, CostFigure, Layer, LayerPlan, Paired, Point, Row, histogram
 from carrysave.store import Stored
 from carrysave.trials import multiplier_hash
 
@@ -82,6 +82,18 @@ def paired(stored: Stored, baseline: Stored) -> Paired:
     return Paired(gained=counts.only_first, lost=counts.only_second)
 
 
+def float_layers(
+    calibration: Calibration, plans: Iterable[LayerPlan], left: Iterable[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """(name, why) of each layer that multiplied during calibration and that no plan emulates."""
+    emulated, reasons = {plan.layer for plan in plans}, dict(left)
+    return tuple(
+        (name, reasons.get(name) or f"a {record.kind} cannot be emulated")
+        for name, record in calibration.records.items()
+        if name not in emulated
+    )
+
+
 def plan_record(replaced: Any) -> dict[str, Any]:
     plan = replaced.plan
     return {
@@ -95,10 +107,11 @@ def plan_record(replaced: Any) -> dict[str, Any]:
 
 
 def timed_cost(m: Multiplier, library: Library, effort: Effort) -> tuple[dict[str, Any], float]:
-    from carrysave.hardware.cost import cost
+    from carrysave.hardware.cost import cost_of
+    from carrysave.hardware.synthesis import synthesize
 
     start = time.perf_counter()
-    figure = cost(m, library, effort=effort)
+    figure = cost_of(m, synthesize(m, library, effort=effort), effort)
     points = [[float(area), float(delay), str(script)] for area, delay, script in figure.pareto]
     return {"pareto": points, "cells": sum(figure.cells.values()), "source": figure.source}, time.perf_counter() - start
 

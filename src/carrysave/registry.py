@@ -15,9 +15,10 @@ class SpecError(ValueError):
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:
-    """ " (did you mean 'drum'?)", or "" where nothing is near."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """ " (did you mean 'drum'?)", or "" where nothing is near; upper and lower case are alike near."""
+    written = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), written, n=1, cutoff=0.5)
+    return f" (did you mean {written[close[0]]!r}?)" if close else ""
 
 
 class Registry:
@@ -70,7 +71,8 @@ class Registry:
         except SpecError:
             raise
         except (ValueError, TypeError, OSError) as error:
-            raise SpecError(f"{self.kind} {spec!r}: {error}") from error
+            named = str(error).startswith(f"{name}: ")
+            raise SpecError(str(error) if named else f"{self.kind} {spec!r}: {error}") from error
 
     def _arguments(self, cls: type, spec: str, text: str) -> dict[str, Any]:
         hints = typing.get_type_hints(cls)

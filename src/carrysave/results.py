@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from carrysave.evaluation import mcnemar
 from carrysave.registry import nearest
 
 if TYPE_CHECKING:
@@ -76,12 +77,8 @@ class Paired:
 
     @property
     def p_value(self) -> float:
-        """Exact two-sided McNemar test: how likely so uneven a split is where neither is better."""
-        changed, ways, tail = self.gained + self.lost, 1, 1
-        for k in range(min(self.gained, self.lost)):
-            ways = ways * (changed - k) // (k + 1)  # k + 1 of `changed`, as whole numbers: no rounding, no overflow
-            tail += ways
-        return min(1.0, 2 * tail / 2**changed)
+        """Of `mcnemar`: how likely so uneven a split is where neither is better."""
+        return mcnemar(self.gained, self.lost)
 
 
 @dataclass(frozen=True)
@@ -171,9 +168,11 @@ class LayerPlan:
 class Row:
     """One recipe of a study: what it reaches, what its multiplier costs, how wrong that multiplier is.
 
-    Cost and error figures are None for float, and for a recipe in which not one multiplier computes every layer; power
+    Cost and error figures are None for float, and where not one multiplier computes every layer that multiplies; power
     figures also where no mapping meets the clock. `operands` are shares of the activation's and the weight's bit
-    patterns over all layers, where they are few enough to draw.
+    patterns over all layers, where they are few enough to draw. `left` are (name, why) of all modules left as they
+    are, `stays_float` of those layers and functions among them that multiply, `uncosted` (multiplier, why) of those
+    that could not be synthesised.
     """
 
     name: str
@@ -191,6 +190,8 @@ class Row:
     own_power: PowerFigure | None = None
     macs: int = 0
     operands: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    stays_float: tuple[tuple[str, str], ...] = ()
+    uncosted: tuple[tuple[str, str], ...] = ()
 
     @property
     def power_uw(self) -> float | None:

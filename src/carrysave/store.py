@@ -10,7 +10,8 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,19 +108,36 @@ class Store:
             self._db.close()
 
     def __len__(self) -> int:
-        with self._lock:
+        with self._reading():
             return self._db.execute("select count(*) from trials").fetchone()[0]
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One thread at a time; what SQLite cannot read is a StoreError."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.OperationalError as error:
+            raise OSError(f"cannot read the store {self.path}: {error}; choose another with --store PATH") from None
+        except (sqlite3.DatabaseError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"the store {self.path} is damaged ({error}); move it away, and its trials run again, or choose another "
+            "with --store PATH"
+        )
+
     def get(self, key: str) -> Stored | None:
-        """The trial with this key, None where it has not been run."""
-        with self._lock:
+        """The trial with this key, None where it has not been run. Raises StoreError where the file is damaged."""
+        with self._reading():
             row = self._db.execute(
                 "select key, kind, name, inputs, result, payload, seconds, machine, made from trials where key = ?",
                 (key,),
             ).fetchone()
-        if row is None:
-            return None
-        return Stored(row[0], row[1], row[2], json.loads(row[3]), json.loads(row[4]), *row[5:])
+            if row is None:
+                return None
+            return Stored(row[0], row[1], row[2], json.loads(row[3]), json.loads(row[4]), *row[5:])
 
     def put(
         self,
@@ -144,4 +162,6 @@ class Store:
                 )
         except sqlite3.OperationalError as error:
             raise OSError(f"cannot write the store {self.path}: {error}; what was kept stays") from None
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from None
         return Stored(key, kind, name, json.loads(texts[0]), json.loads(texts[1]), payload, seconds, machine, made)

@@ -23,7 +23,6 @@ rules = [{layers = "conv1", multiplier = "exact"}, {layers = "*", multiplier = "
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable
@@ -33,10 +32,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from carrysave import data, networks
+from carrysave.registry import nearest
 from carrysave.toml_lines import line_of, toml_lines
-
-DATA_SETS = ("digits", "mnist", "fashion_mnist")
-NETWORKS = ("lenet",)
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,6 @@ class StudyError(ValueError):
         count = len(self.problems)
         head = f"{path}: {count} error{'s' if count > 1 else ''}"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'lenet'?`, or the list of what there is."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
 
 
 def _multiplier(spec: str) -> str:
@@ -101,7 +92,8 @@ def _known(kind: str, names: tuple[str, ...], example: str) -> Callable[[str], s
             if not re.fullmatch(r".+\.py:[A-Za-z_]\w*", text):
                 raise ValueError(f"'{text}' names a file without saying which object in it; write {example}")
         elif text not in names:
-            raise ValueError(f"unknown {kind} '{text}'; {nearest(text, names)} (or your own: {example})")
+            known = ", ".join(names)
+            raise ValueError(f"unknown {kind} '{text}'{nearest(text, names)}; known: {known}, or your own: {example}")
         return text
 
     return check
@@ -109,8 +101,8 @@ def _known(kind: str, names: tuple[str, ...], example: str) -> Callable[[str], s
 
 MultiplierSpec = Annotated[str, AfterValidator(_multiplier)]
 FormatSpec = Annotated[str, AfterValidator(_format)]
-NetworkName = Annotated[str, AfterValidator(_known("network", NETWORKS, "my_net.py:model"))]
-DataName = Annotated[str, AfterValidator(_known("data set", DATA_SETS, "my_data.py:test"))]
+NetworkName = Annotated[str, AfterValidator(_known("network", networks.NAMES, "my_net.py:model"))]
+DataName = Annotated[str, AfterValidator(_known("data set", data.NAMES, "my_data.py:test"))]
 RangesSpec = Annotated[str, AfterValidator(_ranges)]
 
 
@@ -202,7 +194,7 @@ def _dotted(path: tuple[Any, ...]) -> str:
 
 
 def _fields_at(path: tuple[Any, ...]) -> list[str]:
-    """The keys that the table at `path` may have."""
+    """The keys that the table at `path` may have, or a table in the list there."""
     model: Any = Study
     for part in path:
         if isinstance(part, str):
@@ -217,12 +209,17 @@ def _friendly(error: Any) -> str:
     if kind == "missing":
         return f"missing; {_HINTS.get(str(path[-1]), 'it must be given')}"
     if kind == "extra_forbidden":
-        return f"unknown key; {nearest(str(path[-1]), _fields_at(path[:-1]))}"
+        keys = _fields_at(path[:-1])
+        return f"unknown key{nearest(str(path[-1]), keys) or '; known: ' + ', '.join(keys)}"
     if kind == "literal_error":
         field = error["ctx"]["expected"].replace("' or '", "', '").strip("'").split("', '")
-        return f"unknown value {given!r}; {nearest(str(given), field)} (known: {', '.join(field)})"
+        return f"unknown value {given!r}{nearest(str(given), field)}; known: {', '.join(field)}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
+    if kind in ("model_type", "model_attributes_type"):
+        return f"must be a table with {' or '.join(_fields_at(path))}, got {given!r}"
+    if kind in ("too_short", "string_too_short"):
+        return "must have at least 1 entry, got none" if kind == "too_short" else "must not be empty"
     message = error["msg"]
     return f"{message[0].lower()}{message[1:]}, got {given!r}"
 
@@ -273,6 +270,29 @@ def _missing_files(values: dict[str, Any], folder: Path) -> Iterable[tuple[tuple
             yield ("costs", "liberty", index), f"no file {folder / name}"
 
 
+def _misfits(study: Study) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Formats that do not fit the multipliers they meet."""
+    from carrysave.questions import arithmetic_for, candidates_of, study_recipe
+
+    def problem(check: Callable[[], Any]) -> str:
+        try:
+            check()
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    for index, spec in enumerate(study.multipliers):
+        if message := problem(lambda spec=spec: arithmetic_for(spec, study.formats)):
+            yield ("multipliers", index), message
+    listed = any(spec.partition(":")[0] == "exact" for spec in study.multipliers)
+    if not listed and (message := problem(lambda: candidates_of([], {}, study.formats))):
+        yield ("formats",), f"the baseline, {message}; or list the exact multiplier that is meant, such as exact:n=9"
+    for index, recipe in enumerate(study.recipes):
+        for number, rule in enumerate(recipe.rules):
+            if message := problem(lambda rule=rule: study_recipe(study, [rule])):
+                yield ("recipes", index, "rules", number), message
+
+
 def load_study(path: str | Path) -> Study:
     """Read and check a study file.
 
@@ -294,6 +314,8 @@ def load_study(path: str | Path) -> Study:
         study = Study.model_validate({**values, "folder": str(path.parent)})
     except ValidationError as error:
         found += [(e["loc"], _friendly(e)) for e in error.errors(include_url=False)]
+    if study is not None and not found:
+        found += _misfits(study)
     if found or study is None:
         lines = toml_lines(text)
         raise StudyError(path, [Problem(line_of(lines, at), _dotted(at), message) for at, message in found])

@@ -76,6 +76,8 @@ def _read_npy(file: Path, head: bytes) -> np.ndarray:
         # mapped, so that a header that promises more than the file holds allocates nothing
         entries = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
+        if "Python objects" in str(error):
+            raise ValueError("expected a two-dimensional integer array, got one of Python objects") from None
         raise ValueError(f"not a readable .npy file: {error}") from None
     if entries.dtype.kind not in "iu" or entries.ndim != 2:
         raise ValueError(f"expected a two-dimensional integer array, got {entries.ndim}-dimensional {entries.dtype}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import inspect
 import os
 import platform
 import time
@@ -17,9 +19,10 @@ import torch
 from torch import nn
 
 from carrysave import __version__
-from carrysave.data import Batches, Dataset
+from carrysave.data import Batches, Dataset, batches_of
 from carrysave.multipliers import Multiplier
 from carrysave.results import Ran
+from carrysave.running import logits
 from carrysave.store import Store, Stored, trial_key
 from carrysave.tables import multiply, operand_values, table
 
@@ -55,15 +58,69 @@ def model_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def data_hash(data: Batches) -> str:
-    """SHA-256 over all images and labels in their order."""
+def forward_hash(model: nn.Module, data: Batches, images: int = 64) -> str:
+    """SHA-256 over what `model` answers to the first images, bit by bit, and its classes' source where there is one.
+
+    Structure and weights say nothing of the code between the layers; the answers do. Raises ModelError where the model
+    fails.
+    """
+    digest = hashlib.sha256()
+    for source in sorted({_source(type(module)) for module in model.modules()}):
+        digest.update(source.encode())
+    where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    was_training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad():
+            for x, _ in batches_of(data, images):
+                answers = logits(model, x[:images].to(where), "explore")
+                digest.update(f"{answers.dtype} {tuple(answers.shape)}".encode())
+                digest.update(answers.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+                break
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    return digest.hexdigest()
+
+
+def _source(cls: type) -> str:
+    """The class as written; "" for torch's own, which are known by torch's version, and where there is no text."""
+    if cls.__module__.partition(".")[0] == "torch":
+        return ""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return ""
+
+
+DRAWING = {"report", "reproductions", "cli.py", "bench.py", "description.py", "clocked.py"}  # they compute no trial
+
+
+@cache
+def program_hash() -> str:
+    """SHA-256 over the package's own files: a change of carrysave's code makes new trials, whatever its version."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        inner = path.relative_to(package)
+        if inner.parts[0] not in DRAWING:
+            digest.update(f"{inner.as_posix()} {path.stat().st_size} ".encode() + path.read_bytes())
+    native = importlib.util.find_spec("carrysave._native")
+    if native is not None and native.origin is not None:
+        digest.update(Path(native.origin).read_bytes())
+    return digest.hexdigest()
+
+
+def data_hash(data: Any) -> str:
+    """SHA-256 over all images, and labels where there are some, in their order."""
     if isinstance(data, Dataset):
         return data.content_hash
     digest = hashlib.sha256()
-    for images, labels in data:
-        digest.update(f"{images.dtype} {tuple(images.shape)}".encode())
-        digest.update(images.contiguous().numpy().tobytes())
-        digest.update(labels.contiguous().numpy().tobytes())
+    for batch in [data] if isinstance(data, torch.Tensor) else data:
+        for part in batch if isinstance(batch, tuple | list) else (batch,):
+            if isinstance(part, torch.Tensor):
+                plain = part.detach().cpu().contiguous()
+                digest.update(f"{plain.dtype} {tuple(plain.shape)}".encode() + plain.numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -141,4 +198,4 @@ class Runner:
         return stored
 
     def _whole(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {"carrysave": __version__, **inputs}
+        return {"carrysave": __version__, "program": program_hash(), "torch": torch.__version__, **inputs}

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from carrysave.data.dataset import Batches, Dataset, batches_of
+from carrysave.data.dataset import Batches, Dataset, batches_of, check_order
 from carrysave.data.digits import digits
 from carrysave.data.idx import IdxError
 from carrysave.data.idx_sets import FASHION_MNIST, MNIST, load_idx_set
+from carrysave.registry import nearest
 
-__all__ = ["NAMES", "Batches", "Dataset", "IdxError", "batches_of", "digits", "fashion_mnist", "load", "mnist"]
+__all__ = [
+    "NAMES",
+    "Batches",
+    "Dataset",
+    "IdxError",
+    "batches_of",
+    "check_order",
+    "digits",
+    "fashion_mnist",
+    "load",
+    "mnist",
+]
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 
@@ -38,6 +49,4 @@ def load(name: str, root: Path | str | None = None) -> tuple[Dataset, Dataset]:
         return mnist(root)
     if wanted == "fashion_mnist":
         return fashion_mnist(root)
-    near = difflib.get_close_matches(wanted, NAMES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(f"unknown data set {name!r}: {hint}known are {', '.join(NAMES)}")
+    raise ValueError(f"unknown data set {name!r}{nearest(wanted, NAMES)}; known: {', '.join(NAMES)}")

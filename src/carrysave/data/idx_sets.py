@@ -68,7 +68,8 @@ FASHION_MNIST = IdxSet(
 def load_idx_set(which: IdxSet, root: Path | str | None = None) -> tuple[Dataset, Dataset]:
     """(train, test) of `which` from `root`, $CARRYSAVE_DATA, the cache or, at last, a download into the cache.
 
-    FileNotFoundError says which files go where if none of these has them; IdxError if a file is damaged.
+    FileNotFoundError says which files go where if none of these has them, and which are missing where a folder has
+    some of them; IdxError if a file is damaged.
     """
     paths = _find(which, root) or _fetch(which, root)
     return _read_pair(which.name, paths[0], paths[1]), _read_pair(which.name, paths[2], paths[3])
@@ -115,14 +116,40 @@ def _present(folder: Path, file: str) -> Path | None:
     return next((path for path in (folder / f"{file}.gz", folder / file) if path.is_file()), None)
 
 
-def _is_another_set(which: IdxSet, test_labels: Path) -> bool:
-    others = {other.test_labels_md5 for other in (MNIST, FASHION_MNIST) if other != which}
+def _is_another_set(which: IdxSet, test_labels: Path) -> str:
+    """The other set's title, "" if the labels are not another known set's."""
     content = read_idx(test_labels, 1).tobytes()
-    return hashlib.md5(content, usedforsecurity=False).hexdigest() in others
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    others = (other for other in (MNIST, FASHION_MNIST) if other != which)
+    return next((other.title for other in others if other.test_labels_md5 == digest), "")
+
+
+def _check_incomplete(which: IdxSet, root: Path | str | None) -> None:
+    """FileNotFoundError for a folder of the user's that has some of the four files: it is meant, so nothing else is."""
+    cache = cache_dir() / "data" / which.name  # `_fetch` completes it
+    for folder in _folders(which, root):
+        missing = [file for file in FILES if not _present(folder, file)]
+        if folder != cache and 0 < len(missing) < len(FILES):
+            raise FileNotFoundError(
+                f"{which.title}: {folder} has {len(FILES) - len(missing)} of its {len(FILES)} files; missing: "
+                f"{', '.join(f'{file}.gz' for file in missing)} (or without .gz). Put what is missing there, or name "
+                "another folder with --data-root or the variable CARRYSAVE_DATA."
+            )
+
+
+def _looked(which: IdxSet, root: Path | str | None) -> str:
+    """Where the set was looked for, a folder a line, with what was found there instead."""
+    lines = []
+    for folder in _folders(which, root):
+        labels = _present(folder, FILES[3])
+        other = _is_another_set(which, labels) if labels else ""
+        lines.append(f"{folder}: these files are {other}'s" if other else str(folder))
+    return "\n  ".join(lines)
 
 
 def _fetch(which: IdxSet, root: Path | str | None) -> list[Path]:
     """Download what the cache lacks; FileNotFoundError with everything a person can do where that fails."""
+    _check_incomplete(which, root)
     folder = cache_dir() / "data" / which.name
     paths = []
     for file, md5 in zip(FILES, which.md5, strict=True):
@@ -131,12 +158,11 @@ def _fetch(which: IdxSet, root: Path | str | None) -> list[Path]:
             try:
                 download([mirror + path.name for mirror in which.mirrors], path, md5)
             except OSError as error:
-                looked = "\n  ".join(str(place) for place in _folders(which, root))
                 raise FileNotFoundError(
                     f"{which.title} was not found and could not be downloaded ({error}).\n"
                     f"Put its four files {', '.join(f'{name}.gz' for name in FILES)} (or without .gz) into "
                     f"{folder}, or into any folder that you name with --data-root or the variable CARRYSAVE_DATA.\n"
-                    f"Looked in:\n  {looked}"
+                    f"Looked in:\n  {_looked(which, root)}"
                 ) from error
         paths.append(path)
     return paths

@@ -99,8 +99,8 @@ class FusedLayer:
         self._u[:, : ingredients.u.shape[1]] = ingredients.u
         constant_addend = bool((ingredients.addend == ingredients.addend[0]).all())
         taps = ingredients.v[0, 0].numel()
-        always = int(ingredients.addend[0]) * taps if constant_addend else 0
-        self._constant = (ingredients.constant + always).contiguous()
+        shared = int(ingredients.addend[0]) * taps if constant_addend else 0
+        self._constant = (ingredients.constant + shared).contiguous()
         self._addend: np.ndarray | None = None
         if not constant_addend:
             self._addend = np.zeros(256, np.int32)

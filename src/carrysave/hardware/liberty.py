@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import os
 import re
 import zlib
@@ -165,9 +166,12 @@ class _Reader:
                 raise self.fail(group, f"has no {name}")
             return default
         try:
-            return float(text)
+            value = float(text)
         except ValueError:
-            raise self.fail(group, f"{name} is {text!r}, which is no number") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.fail(group, f"{name} is {text!r}, which is no finite number")
+        return value
 
     def axis(self, text: str, factor: float) -> tuple[float, ...]:
         key = (text, factor)
@@ -279,7 +283,10 @@ class _Reader:
         states, average = self.leakage(group, supplies)
         kind, state = self.kind(group, pins)
         dont_use = group.values.get("dont_use") == "true"
-        return Cell(group.title(), self.number(group, "area", 0.0), average, tuple(pins), kind, states, state, dont_use)
+        area = self.number(group, "area", 0.0)
+        if area < 0:
+            raise self.fail(group, f"has the area {area:g}; an area is not negative")
+        return Cell(group.title(), area, average, tuple(pins), kind, states, state, dont_use)
 
     def leakage(self, group: Group, supplies: set[str]) -> tuple[tuple[tuple[str, float], ...], float]:
         """Leakage per state, and the cell's: the file's own figure, else the mean over its states."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.back import rtlil as amaranth_rtlil
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._ast import Slice
 
 from carrysave.bits import Word
@@ -105,7 +105,12 @@ def combinational(name: str, inputs: Mapping[str, int], function: Callable[..., 
     module = Module()
     wires = {port: Signal(width, name=port) for port, width in inputs.items()}
     outputs = []
-    for port, word in function(*[RtlWord(module, wire) for wire in wires.values()]).items():
+    try:
+        words = function(*[RtlWord(module, wire) for wire in wires.values()])
+    except BaseException:
+        Fragment.get(module, None)  # Amaranth warns of modules that nobody used
+        raise
+    for port, word in words.items():
         output = Signal(word.width, name=port)
         module.d.comb += output.eq(word.value)  # type: ignore[attr-defined]
         outputs.append(output)

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from carrysave.hardware.library import Cell, Library, check_mappable
 from carrysave.hardware.netlist import Netlist, parse_blif
 from carrysave.hardware.rtl import module_name, rtlil
 from carrysave.hardware.scripts import EFFORTS, SCRIPTS, Script
-from carrysave.hardware.tools import SynthesisError, Tools
+from carrysave.hardware.tools import SynthesisError, Tools, ToolTimeout
 from carrysave.multipliers.base import Multiplier
 from carrysave.paths import cache_dir, write_atomically
 
@@ -233,8 +233,13 @@ def _run_all(jobs: list[Job], progress: Callable[[int, int, str], None] | None, 
             for script, future in futures:
                 try:
                     mapped += future.result()
+                except CancelledError:
+                    failures.append((script.name, "not run, as another script of this design hung"))
                 except SynthesisError as error:
                     failures.append((script.name, str(error)))
+                    if isinstance(error, ToolTimeout):  # a design that hangs one script hangs them all, mostly
+                        for _, later in futures:
+                            later.cancel()
                 done += 1
                 if progress:
                     progress(done, total, job.name)

@@ -29,6 +29,10 @@ class SynthesisError(RuntimeError):
     """Yosys or ABC failed; names the stage, what was expected of it, the last lines of its log, and what to do."""
 
 
+class ToolTimeout(SynthesisError):
+    """A tool gave no result within its time; others on the same design are not worth waiting for."""
+
+
 @dataclass(frozen=True)
 class Tools:
     """How Yosys and ABC are called.
@@ -124,7 +128,7 @@ def _call(stage: str, command: list[str], folder: str, seconds: float) -> str:
         status = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         text = log.read_text(errors="replace")
-        raise SynthesisError(_message(stage, f"no result after {seconds:g} s, stopped", text)) from None
+        raise ToolTimeout(_message(stage, f"no result after {seconds:g} s, stopped", text)) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from carrysave.bits import Word, sum_columns
 from carrysave.multipliers.base import MULTIPLIERS, Multiplier
 from carrysave.paths import write_atomically
+from carrysave.registry import nearest
 
 OPERATIONS = ("and", "or", "xor", "pass")
 HEAM = "8x4_0.7or1.6@8_1.7@8_2.6and3.5@9_2.6or3.5@9_2.7or3.6@9_3.7@10"
@@ -137,7 +138,8 @@ class Design:
         """The design in a JSON file. Raises ValueError, OSError."""
         file = Path(path)
         if not file.is_file():
-            raise ValueError(f"no design file {file}; expected heam, FILE.json or a design such as {HEAM[:18]}")
+            near = nearest(str(path), ["heam"])
+            raise ValueError(f"no design file {file}{near}; expected heam, FILE.json or a design such as {HEAM[:18]}")
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise ValueError(f"{file}: {file.stat().st_size} bytes is no design; expected a JSON file")
         try:

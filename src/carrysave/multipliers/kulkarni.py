@@ -30,7 +30,9 @@ class Kulkarni(Multiplier):
         if self.n % 2:
             raise ValueError(f"kulkarni: n={self.n} is odd; it is built of 2x2 blocks, so n is even")
         if self.depth is not None and not -1 <= self.depth <= self.n - 2:
-            raise ValueError(f"kulkarni: depth={self.depth}; the block index i + j runs from 0 to {self.n - 2}")
+            raise ValueError(
+                f"kulkarni: depth={self.depth}; the block index i + j of n={self.n} runs from 0 to {self.n - 2}"
+            )
 
     def product(self, a: Word, b: Word) -> Any:
         rows: list[tuple[Word, int]] = []

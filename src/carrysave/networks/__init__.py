@@ -5,4 +5,6 @@ from __future__ import annotations
 from carrysave.networks.lenet import LeNet, lenet
 from carrysave.networks.residual import mobilenet_v2, resnet18, resnet20
 
-__all__ = ["LeNet", "lenet", "mobilenet_v2", "resnet18", "resnet20"]
+__all__ = ["NAMES", "LeNet", "lenet", "mobilenet_v2", "resnet18", "resnet20"]
+
+NAMES = ("lenet",)

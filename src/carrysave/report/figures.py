@@ -123,7 +123,7 @@ def _point(axis: Any, row: Row, x: str, y: str, on_front: bool) -> None:
 
 
 def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x: str, y: str) -> None:
-    """Write each name at the first of twelve places where it covers neither a point nor a name already written."""
+    """Write each name at the first of fourteen places where it covers neither a point nor a name already written."""
     figure.draw_without_rendering()
     to_pixel, scale = axis.transData.transform, figure.dpi / 72
     centres = {row.name: to_pixel((_at(row, x), _at(row, y))) for row in rows}
@@ -146,19 +146,22 @@ def _name_points(figure: Figure, axis: Any, rows: list[Row], front: list[Row], x
         (-1, 2),
         (1, -2),
         (-1, -2),
+        (1, 3),
+        (1, -3),
     ]
     for row in sorted(rows, key=lambda row: row not in front):
         px, py = centres[row.name]
         width, height = len(row.name) * 4.9 * scale, 10 * scale
+        own = (px - 5 * scale, py - 5 * scale, px + 5 * scale, py + 5 * scale)
+        found = []
         for dx, dy in spots:
             cx, cy = px + dx * (width / 2 + 7 * scale), py + dy * 9 * scale
             box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-            inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
-            own = (px - 5 * scale, py - 5 * scale, px + 5 * scale, py + 5 * scale)
-            if inside and not any(_meet(box, other) for other in taken if other != own):
-                break
-        else:
-            continue
+            if frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1:
+                found.append((sum(_meet(box, other) for other in taken if other != own), len(found), cx, cy, box))
+        if not found or (min(found)[0] and row not in front and row.kind != "exact"):
+            continue  # crowded out; on the front every point is named, over something else if need be
+        _, _, cx, cy, box = min(found)
         taken.append(box)
         offset = ((cx - px) / scale, (cy - py) / scale)
         axis.annotate(
@@ -325,12 +328,15 @@ def all_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     from carrysave.report.html import drawable_errors
     from carrysave.report.pages import maps as maps_of
 
-    yield "pareto_area", pareto_figure(results, "area_um2", "accuracy")
-    yield "pareto_delay", pareto_figure(results, "delay_ps", "accuracy")
+    priced = any(row.cost for row in results.rows)
+    if priced:
+        yield "pareto_area", pareto_figure(results, "area_um2", "accuracy")
+        yield "pareto_delay", pareto_figure(results, "delay_ps", "accuracy")
     if any(row.power for row in results.rows):
         yield "pareto_energy", pareto_figure(results, "energy_nj", "accuracy")
         yield "parts", parts_figure(results)
-    yield "area_delay", trade_off_figure(results)
+    if priced:
+        yield "area_delay", trade_off_figure(results)
     maps = [(row.name, errors) for row, errors in drawable_errors(results)]
     if maps:
         yield "error_maps", error_map_figure(maps)

@@ -31,6 +31,8 @@ def render(results: Results, *, x: str = "area_um2", y: str = "accuracy") -> str
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         conclusion=tables.conclusion(results),
         overview=tables.overview(results),
+        remarks=tables.remarks(results),
+        priced=any(row.cost for row in results.rows),
         summary=tables.summary(results),
         span=_span(results),
         maps=error_maps(results),

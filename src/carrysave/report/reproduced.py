@@ -9,18 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from carrysave.reproductions import Reproduction
-from carrysave.reproductions.base import shown
+from carrysave.reproductions.base import Cell, shown
 
 
 def print_reproduction(made: Reproduction, console: Console) -> None:
     """The table, what was asked of it and whether it holds, the conditions and the notes."""
     console.print(Text(made.title, "bold"))
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for k, column in enumerate(made.columns):
-        paper = column.strip() == "paper"
-        table.add_column(column.strip(), justify="left" if k == 0 else "right", style="dim" if paper else "")
+    ours = [k for k, column in enumerate(made.columns) if column.strip() != "paper"]
+    for k in ours:
+        beside = k + 1 < len(made.columns) and k + 1 not in ours
+        name = made.columns[k].strip() + (" (paper)" if beside else "")
+        table.add_column(name, justify="left" if k == 0 else "right", no_wrap=k == 0)
     for row in made.rows:
-        table.add_row(*(shown(cell) for cell in row))
+        table.add_row(*(_with_papers(row, k, ours) for k in ours))
     console.print(table)
     for check in made.checks:
         mark = Text("met    " if check.met else "MISSED ", "green" if check.met else "bold red")
@@ -29,6 +31,13 @@ def print_reproduction(made: Reproduction, console: Console) -> None:
         console.print(Text(f"{what}: {text}", "dim"))
     for note in made.notes:
         console.print(Text(note, "dim"))
+
+
+def _with_papers(row: tuple[Cell, ...], k: int, ours: list[int]) -> Text:
+    text = Text(shown(row[k]))
+    if k + 1 < len(row) and k + 1 not in ours:
+        text.append(f" ({shown(row[k + 1])})", "dim")
+    return text
 
 
 def curves_picture(made: Reproduction) -> bytes:

@@ -136,9 +136,19 @@ def _summary_row(results: Results, row: Row, on_front: bool, tolerance: float) -
 
 
 def conclusion(results: Results, tolerance: float = TOLERANCE) -> str:
-    """One sentence: which multiplier saves most area and still loses at most `tolerance` points against exact."""
+    """One sentence: which multiplier saves most area and still loses at most `tolerance` points against exact.
+
+    Where layers that multiply stay float even with exact multipliers, it says so and claims nothing.
+    """
     smaller = [row for row in summary(results, tolerance) if row.kind in ("multiplier", "recipe") and _saves(row)]
     exact = results.exact.accuracy
+    if results.exact.stays_float:
+        return _no_claim(results)
+    if results.exact.cost is None:
+        return f"No saving can be stated: {results.exact.name} has no cost to compare with."
+    tried = [row for row in results.rows if row.kind in ("multiplier", "recipe")]
+    if tried and not any(row.cost for row in tried):
+        return f"No saving can be stated: no candidate has a cost to compare with {results.exact.name}'s."
     if not smaller:
         return f"Nothing compared here is smaller than exact, which reaches {exact.percent:.2f}\u00a0%."
     good = [row for row in smaller if row.tolerated]
@@ -155,6 +165,31 @@ def conclusion(results: Results, tolerance: float = TOLERANCE) -> str:
         f"{_change(best)}: {best.percent:.2f}\u00a0% against {exact.percent:.2f}\u00a0% "
         f"on {exact.total:,} images{_doubt(best)}."
     )
+
+
+def _no_claim(results: Results) -> str:
+    names = [name or "the model itself" for name, _ in results.exact.stays_float]
+    which = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    verb = "stays" if len(names) == 1 else "stay"
+    return (
+        f"No saving can be claimed for {results.network}: {plural(len(names), 'layer')} that multiplies {verb} float "
+        f"({which}), so the accuracies here are of a network that is emulated only in part."
+    ).replace("layers that multiplies", "layers that multiply")
+
+
+def remarks(results: Results) -> list[str]:
+    """What limits the rows: layers that multiply and stay float, with the reason and the rows; missing costs."""
+    rows = [row for row in results.rows if row.kind != "float"]
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, why in row.stays_float:
+            found.setdefault(f"{name or 'The model itself'} stays float: {why}", []).append(row.name)
+        for spec, why in row.uncosted:
+            found.setdefault(f"{spec} has no cost: {why.removeprefix(f'{spec}: ')}", [])
+    return [
+        text if not names or len(names) == len(rows) else f"{text} (in {', '.join(names)})"
+        for text, names in found.items()
+    ]
 
 
 def _saves(row: SummaryRow) -> bool:
@@ -179,7 +214,8 @@ def overview(results: Results, tolerance: float = TOLERANCE) -> str:
     """The second sentence: how many were tried and tolerated, and what the number format alone costs."""
     tried = [row for row in summary(results, tolerance) if row.kind in ("multiplier", "recipe")]
     kept = sum(row.tolerated for row in tried)
-    text = f"Of {len(tried)} approximate candidates {kept} stay within {tolerance:g} points of exact."
+    stay = "stays" if kept == 1 else "stay"
+    text = f"Of {plural(len(tried), 'approximate candidate')} {kept} {stay} within {tolerance:g} points of exact."
     floats = [row for row in results.rows if row.kind == "float"]
     if floats:
         lost = round(floats[0].accuracy.percent - results.exact.accuracy.percent, 2)

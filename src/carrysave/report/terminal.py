@@ -99,7 +99,11 @@ def print_results(results: Results, console: Console) -> None:
     console.print()
     console.print(
         Panel(
-            Group(Text(tables.conclusion(results), "bold"), Text(tables.overview(results))),
+            Group(
+                Text(tables.conclusion(results), "bold"),
+                Text(tables.overview(results)),
+                *(Text(remark, "yellow") for remark in tables.remarks(results)),
+            ),
             box=box.ROUNDED,
             expand=False,
         )
@@ -231,6 +235,8 @@ def print_multiplier(record: dict[str, Any], errors: Any, console: Console) -> N
     console.print(side)
     if record["cost"]:
         console.print(Text(record["cost"]["source"], "dim"))
+    else:
+        console.print(Text.assemble(("No cost  ", "bold"), record["cost_note"]))
     if record.get("power"):
         console.print(_power(record["power"]))
     if record.get("critical_paths"):

@@ -26,7 +26,8 @@ def heam_figure4(setting: Setting) -> Reproduction:
     met: dict[str, list[float]] = {}
     for done, design in enumerate(DESIGNS, start=1):
         m = MULTIPLIERS.parse(design.spec)
-        found = at_clocks(design.name, syntheses[design.name], CLOCKS_GHZ, [toggling({"a": m.a_bits, "b": m.b_bits})])
+        vectors = toggling({"a": m.a_bits, "b": m.b_bits})
+        found = at_clocks(design.name, syntheses[design.name], CLOCKS_GHZ, [vectors], m=m)
         areas = [at.mapped.area_um2 if at.mapped else None for at in found]
         powers = [next(iter(at.power.values())).total_uw if at.power else None for at in found]
         rows.append((design.name, *areas, *powers))

@@ -63,6 +63,7 @@ function pad(values, share) {
 }
 
 function drawPareto() {
+  if (!$("pareto")) return;
   const x = $("x").value, y = $("y").value, zoom = $("zoom").value, mx = STUDY.metrics[x], my = STUDY.metrics[y];
   let points = STUDY.points.filter(p => p.values[x] !== null && p.values[y] !== null);
   const exact = STUDY.points.find(p => p.kind === "exact"), gone = [];
@@ -120,13 +121,13 @@ function sortBy(head) {
 
 function draw() { drawPareto(); drawTradeOffs(); }
 
-for (const [id, chosen] of [["x", STUDY.x], ["y", STUDY.y]]) {
+if ($("pareto")) for (const [id, chosen] of [["x", STUDY.x], ["y", STUDY.y]]) {
   for (const [name, m] of Object.entries(STUDY.metrics)) $(id).add(new Option(unit(m), name, false, name === chosen));
   $(id).addEventListener("change", drawPareto);
 }
-$("zoom").addEventListener("change", drawPareto);
 const accuracies = STUDY.points.map(p => p.values.accuracy), top1 = Math.max(...accuracies);
-if (accuracies.some(a => a < top1 - 10)) $("zoom").value = accuracies.some(a => a < top1 - 3 && a > top1 - 10) ? "10" : "3";
+if ($("zoom")) $("zoom").addEventListener("change", drawPareto);
+if ($("zoom") && accuracies.some(a => a < top1 - 10)) $("zoom").value = accuracies.some(a => a < top1 - 3 && a > top1 - 10) ? "10" : "3";
 document.querySelectorAll(".sortable thead tr:last-child th:not(.plain)").forEach(head => {
   head.tabIndex = 0;
   head.addEventListener("click", () => sortBy(head));
