@@ -13,7 +13,8 @@ import pytest
 from carrysave.hardware import distill as distiller
 from carrysave.hardware.cells import compact_library
 from carrysave.hardware.distill import choose_cells, distill, shrink_table
-from carrysave.hardware.liberty import parse_liberty, read_liberty, worst_arc, write_liberty
+from carrysave.hardware.liberty import parse_liberty, read_liberty
+from carrysave.hardware.liberty_writer import worst_arc, write_liberty
 from carrysave.hardware.library import Library, Table, check_mappable, from_data
 from carrysave.hardware.netlist import verify
 from carrysave.hardware.synthesis import report_delay, synthesize

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from carrysave.hardware.functions import evaluate, parse_function, pins_of, truth_table
-from carrysave.hardware.liberty import LibertyError, parse_liberty, read_liberty, worst_arc, write_liberty
+from carrysave.hardware.liberty import LibertyError, parse_liberty, read_liberty
+from carrysave.hardware.liberty_writer import worst_arc, write_liberty
 from carrysave.hardware.library import LibraryError, Table, check_mappable, from_data, to_data
 
 SMALL = """

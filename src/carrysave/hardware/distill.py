@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from carrysave.hardware.liberty import read_liberty, worst_arc
+from carrysave.hardware.liberty import read_liberty
+from carrysave.hardware.liberty_writer import worst_arc
 from carrysave.hardware.library import Cell, Library, Pin, Power, Table, to_json
 from carrysave.hardware.synthesis import synthesize_many
 from carrysave.multipliers import MULTIPLIERS

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from carrysave.hardware.cells import compact_library
 from carrysave.hardware.functions import parse_function, pins_of
-from carrysave.hardware.liberty import worst_arc, write_liberty
+from carrysave.hardware.liberty_writer import worst_arc, write_liberty
 from carrysave.hardware.library import Cell, Library, check_mappable
 from carrysave.hardware.netlist import Netlist, parse_blif
 from carrysave.hardware.rtl import module_name, rtlil

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from carrysave.hardware.liberty import worst_arc
+from carrysave.hardware.liberty_writer import worst_arc
 from carrysave.hardware.library import Arc, Library, LibraryError
 from carrysave.hardware.netlist import CONSTANTS, Instance, Netlist
 
