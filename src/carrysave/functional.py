@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -46,21 +47,21 @@ OWN_CALLS = (
 )
 
 
-class Handler:
+class Handler(ABC):
     """What to do with a call once it is named; each method gives the call's result."""
 
-    def matmul(self, name: str, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def matmul(self, name: str, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor: ...
 
-    def linear(self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def linear(self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor: ...
 
+    @abstractmethod
     def conv2d(
         self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **how: Any
-    ) -> torch.Tensor:
-        raise NotImplementedError
+    ) -> torch.Tensor: ...
 
-    def other(self, name: str, kind: str) -> None:
+    def other(self, name: str, kind: str) -> None:  # noqa: B027 - for a handler that lists them
         """A product that is not emulated; it is then computed in float."""
 
 
