@@ -64,12 +64,14 @@ _SETTINGS = {
 def lenet(dataset: str = "mnist", root: Path | str | None = None, seed: int = 0) -> tuple[LeNet, Dataset, Dataset]:
     """(model, train, test): LeNet trained on `dataset`, one of `data.NAMES`, in evaluation mode.
 
-    The weights are kept in the cache folder under a hash of the training data, the settings, the seed and torch's
-    version, and trained where they are not there (a stopped training goes on where it was). `root` as in `data.load`.
+    The weights are kept in the cache folder under a hash of the training data, the settings, the seed, torch's version
+    and its threads (which add up in another order), and trained where they are not there (a stopped training goes on
+    where it was). `root` as in `data.load`.
     """
     train_set, test_set = data.load(dataset, root)
     settings = _SETTINGS[train_set.name]
-    key = {"data": train_set.content_hash, "seed": seed, "torch": torch.__version__, **asdict(settings)}
+    place = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    key = {"data": train_set.content_hash, "seed": seed, **place, **asdict(settings)}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_dir() / "networks" / f"lenet-{train_set.name}-{digest}.safetensors"
 
