@@ -99,7 +99,9 @@ def test_factors_and_plan(shortcut: Multiplier, products: np.ndarray) -> None:
 
     factors = factoring.factor(table(shortcut))
     assert factors is not None and factors.proved(products) and factors.rank == factoring.rank(products) <= 6
-    assert plan(shortcut).engine == "factored"
+    chosen = plan(shortcut)  # which engine is cheaper depends on what is installed
+    assert chosen.engine in ("factored", "table") and chosen.multiplier_rank == factors.rank
+    assert plan(shortcut, engine="factored").digits == factors.digits
 
 
 def test_emulation(shortcut: Multiplier) -> None:
