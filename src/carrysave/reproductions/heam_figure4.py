@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carrysave.hardware.activity import toggling
+from carrysave.hardware.activity import COUNT, toggling
 from carrysave.hardware.clocks import at_clocks
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.reproductions.base import Cell, Check, Reproduction, Setting, reproduction
@@ -49,7 +49,7 @@ def heam_figure4(setting: Setting) -> Reproduction:
     )
     conditions = (
         ("cells", f"{library.source}; Yosys and ABC, effort normal, no wires, 8.6 fF at each output for power"),
-        ("activity", "input toggle rate 0.1, 8,192 vector pairs"),
+        ("activity", f"input toggle rate 0.1, {COUNT:,} vector pairs"),
     )
     title = "HEAM, Figure 4"
     return Reproduction(
