@@ -77,7 +77,7 @@ def heam_table1(setting: Setting) -> Reproduction:
             "network",
             f"LeNet, float {results.rows[0].accuracy}; all layers uint8 affine, per tensor, min-max of 512 images",
         ),
-        ("power", f"{COUNT:,} vector pairs; standard error at most {_largest_error(clocks):.2f} % of the dynamic power"),
+        ("power", f"{COUNT:,} vector pairs; standard error at most {_largest_error(clocks):.2f} % of dynamic power"),
     )
     checks = tuple(_checks(clocks, exact))
     notes = (*_NOTES, _at_a_lower_clock({d.name: smallest_at(syntheses[d.name], _LOWER_GHZ) for d in DESIGNS}))
