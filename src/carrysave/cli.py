@@ -437,32 +437,22 @@ def reproduce(
 
 @app.command()
 def bench(
-    threads: Annotated[int, typer.Option(help="Threads that torch may use.", min=1)] = 1,
+    case: Annotated[list[str] | None, typer.Option(help="Only cases whose name begins so; repeatable.")] = None,
+    multiplier: Annotated[
+        list[str] | None, typer.Option(help="Only multipliers whose name begins so; repeatable.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(help="Threads that torch may use; repeatable. Default: one, then all.", min=1)
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Timed rounds, of which the medians are shown.", min=1)] = 5,
+    memory: Annotated[bool, typer.Option(help="Measure peak memory too, each figure in its own process.")] = True,
+    picture: Annotated[Path | None, typer.Option(help="Draw the speeds into this .png or .svg file.")] = None,
     as_json: Json = False,
 ) -> None:
     """The engines against torch's float32 on this machine; their exactness is checked first."""
-    from dataclasses import asdict
+    from carrysave.report import benchmark
 
-    import torch
-
-    from carrysave.bench import check, measure
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        compared = check()
-        rows = list(measure(repeats=repeats))
-    finally:
-        torch.set_num_threads(before)
-    if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
-        return
-    from rich.console import Console
-
-    from carrysave.report.terminal import print_bench
-
-    print_bench(rows, compared, _console(Console))
+    benchmark.run(case or [], multiplier or [], threads or [], repeats, memory, picture, as_json)
 
 
 def main() -> None:

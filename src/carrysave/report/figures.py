@@ -22,7 +22,7 @@ PART_COLOURS = {
 }
 FAR = 10.0  # rows this many points below exact are named under the plot instead of squeezing the others
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": "#c4c9ce",
@@ -40,7 +40,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def _canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
     """A figure outside pyplot, so that nothing global is opened or has to be closed, and its axes [rows, columns]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def to_bytes(figure: Figure, kind: str) -> bytes:
 
     buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format=kind, dpi=160, metadata=undated)
     return buffer.getvalue()
 
@@ -70,8 +70,8 @@ def pareto_figure(results: Results, x: str = "area_um2", y: str = "accuracy") ->
     """Rows over two metrics with 95 % intervals, and the front through those that no other beats in both."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(7.6, 4.6)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(7.6, 4.6)
         axis, pareto = axes[0, 0], results.pareto(x, y)
         near = [row for row in pareto.points if row.accuracy.percent > results.exact.accuracy.percent - FAR]
         front = [row for row in pareto.front if row in near]
@@ -193,8 +193,8 @@ def trade_off_figure(results: Results) -> Figure:
     """Every multiplier's mappings: area over critical path."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(7.6, 4.6)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(7.6, 4.6)
         axis = axes[0, 0]
         for index, trade in enumerate(tables.trade_offs(results)):
             exact = trade.name == results.exact.name
@@ -222,10 +222,10 @@ def error_map_figure(maps: list[tuple[str, Any]]) -> Figure:
     import numpy as np
     from matplotlib.colors import ListedColormap
 
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         columns = min(4, max(1, len(maps)))
         rows = -(-len(maps) // columns)
-        figure, axes = _canvas(2.3 * columns + 0.9, 2.5 * rows, rows, columns)
+        figure, axes = canvas(2.3 * columns + 0.9, 2.5 * rows, rows, columns)
         colours = ListedColormap(pictures.palette() / 255)
         picture = None
         for axis, (name, errors) in zip(axes.flat, maps, strict=False):
@@ -258,10 +258,10 @@ def weighted_map_figure(maps: list[tuple[str, Any]]) -> Figure:
     import matplotlib
     from matplotlib.colors import ListedColormap
 
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         columns = min(4, max(1, len(maps)))
         rows = -(-len(maps) // columns)
-        figure, axes = _canvas(2.3 * columns, 2.5 * rows + 0.4, rows, columns)
+        figure, axes = canvas(2.3 * columns, 2.5 * rows + 0.4, rows, columns)
         colours = ListedColormap(pictures.palette() / 255)
         for axis, (name, steps) in zip(axes.flat, maps, strict=False):
             span = {"vmin": -0.5, "vmax": 2 * pictures.STEPS + 0.5}
@@ -282,8 +282,8 @@ def parts_figure(results: Results) -> Figure:
     from matplotlib.patches import Patch
 
     rows = [row for row in results.rows if row.power][::-1]
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
-        figure, axes = _canvas(9.6, 0.32 * len(rows) + 1.3, 1, 3)
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = canvas(9.6, 0.32 * len(rows) + 1.3, 1, 3)
         titles = ["area (µm²)", "energy (fJ), toggle rate 0.1", "energy (fJ), network's operands"]
         for axis, title in zip(axes[0], titles, strict=True):
             axis.set_title(title, fontsize=9, color=SOFT, loc="left")
@@ -306,9 +306,9 @@ def operand_figure(results: Results) -> Figure:
     import matplotlib
     import numpy as np
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         layers = results.layers
-        figure, axes = _canvas(7.6, 1.3 * len(layers) + 0.5, len(layers), 2)
+        figure, axes = canvas(7.6, 1.3 * len(layers) + 0.5, len(layers), 2)
         for line, layer in zip(axes, layers, strict=True):
             for axis, shares in zip(line, (layer.activation, layer.weight), strict=True):
                 axis.fill_between(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -13,10 +12,6 @@ from rich.text import Text
 
 from carrysave.report import pictures, tables
 from carrysave.results import Results
-
-if TYPE_CHECKING:
-    from carrysave.bench import Row
-
 
 def _table(*columns: tuple[str, str], title: str | None = None) -> Table:
     table = Table(
@@ -108,20 +103,6 @@ def print_results(results: Results, console: Console) -> None:
             expand=False,
         )
     )
-
-
-def print_bench(rows: Iterable[Row], compared: int, console: Console) -> None:
-    """What `carrysave bench` prints: one table per case."""
-    rows = list(rows)
-    console.print(Text(f"{compared} engines equal the reference bit for bit; medians of interleaved rounds", "dim"))
-    for case in dict.fromkeys(row.case for row in rows):
-        table = _table(
-            ("Multiplier", "left"), ("Engine", "left"), ("GMAC/s", "right"), ("of float32", "right"), title=case
-        )
-        for row in (r for r in rows if r.case == case):
-            table.add_row(row.multiplier, row.engine, f"{row.gmac_per_s:.2f}", f"{row.against_float32:.2f}")
-        console.print(table)
-    console.print(Text(f"threads: {rows[0].threads}" if rows else "", "dim"))
 
 
 def map_text(errors: Any, side: int = 64) -> Text:
