@@ -13,6 +13,7 @@ from rich.text import Text
 from carrysave.report import pictures, tables
 from carrysave.results import Results
 
+
 def _table(*columns: tuple[str, str], title: str | None = None) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False
