@@ -92,7 +92,7 @@ def _say(text: str) -> None:
 def print_benchmark(rows: Sequence[Row], peaks: Sequence[Memory], compared: int, console: Console) -> None:
     """One table per case and number of threads."""
     console.print(Text(f"{compared} engines equal the reference bit for bit; medians of interleaved rounds", "dim"))
-    console.print(Text("speed and memory relative to torch float32; digits: 8-bit products that make up a product", "dim"))
+    console.print(Text("speed and memory relative to torch float32; digits: 8-bit products in a product", "dim"))
     memory = {(m.case, m.entry): m.against_float32 for m in peaks}
     for case, threads in dict.fromkeys((row.case, row.threads) for row in rows):
         title = f"{case}, {threads} thread{'s' * (threads != 1)}"
