@@ -26,7 +26,7 @@ from carrysave.functional import Handler, Tracker
 from carrysave.histograms import Histogram
 from carrysave.layers import sides
 from carrysave.paths import write_atomically
-from carrysave.quantizers import Quantizer, quantizer_of_sample, quantizer_of_weights
+from carrysave.quantizers import Given, Quantizer, quantizer_of_sample, quantizer_of_weights
 from carrysave.recipes import Arithmetic
 from carrysave.running import ModelError, run
 
@@ -64,6 +64,7 @@ class LayerRecord:
         weight: the weights themselves, float32 [O, ...]; None in a matmul.
         input_shape, output_shape: of the last call.
         geometry: stride, padding, dilation, groups of a convolution, and its kernel.
+        given: the scales that the model states itself (a module's attribute `given`), which are then used.
     """
 
     name: str
@@ -78,6 +79,7 @@ class LayerRecord:
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
     geometry: dict[str, Any] = field(default_factory=dict)
+    given: Given | None = None
 
 
 class Calibration:
@@ -111,12 +113,31 @@ class Calibration:
             raise KeyError(f"layer {layer!r} was not seen during calibration; seen: {', '.join(self.layers) or 'none'}")
         return self.records[layer]
 
+    def arithmetic(self, layer: str, wanted: Arithmetic) -> Arithmetic:
+        """`wanted`, with the formats of those codes that the model states itself for this layer.
+
+        Raises:
+            ValueError: if the stated codes do not fit the multiplier.
+        """
+        given = self[layer].given
+        try:
+            return wanted if given is None else given.arithmetic(wanted)
+        except ValueError as error:
+            raise ValueError(f"layer {layer!r}: the model brings its own codes; {error}") from None
+
     def quantizers(self, layer: str, arithmetic: Arithmetic) -> tuple[Quantizer, Quantizer]:
-        """The layer's activation and weight quantizers under `arithmetic`."""
+        """The layer's activation and weight quantizers under `arithmetic`; scales that the model states are kept."""
         record = self[layer]
         if record.input is None:
             raise ValueError(f"layer {layer!r}: a {record.kind} has no operands that can be emulated")
-        activation = quantizer_of_sample(record.input.sample(), *_of(arithmetic, "activation"))
+        given, arithmetic = record.given or Given(), self.arithmetic(layer, arithmetic)
+        _, for_activation, for_weight = arithmetic.parts
+        if given.activation is not None:
+            activation = given.activation.quantizer(for_activation)
+        else:
+            activation = quantizer_of_sample(record.input.sample(), *_of(arithmetic, "activation"))
+        if given.weight is not None:
+            return activation, given.weight.quantizer(for_weight)
         if record.second is not None:
             return activation, quantizer_of_sample(record.second.sample(), *_of(arithmetic, "weight"))
         assert record.weight is not None
@@ -158,7 +179,9 @@ class Calibration:
         arrays: dict[str, np.ndarray] = {}
         layers = []
         for i, record in enumerate(self.records.values()):
-            plain = {k: v for k, v in record.__dict__.items() if k not in ("input", "second", "weight")}
+            plain = {k: v for k, v in record.__dict__.items() if k not in ("input", "second", "weight", "given")}
+            if record.given is not None:
+                plain["given"] = asdict(record.given)
             for role in ("input", "second"):
                 histogram: Histogram | None = getattr(record, role)
                 if histogram is not None:
@@ -221,6 +244,7 @@ def calibrate(model: nn.Module, data: Any, samples: int = 512, seed: int = 0) ->
             module.training = training
     if not seen:
         raise ValueError("calibrate: the data gave no samples")
+    recorder.note_given(model)
     return Calibration(recorder.records, seen)
 
 
@@ -260,6 +284,14 @@ class _Recorder(Handler):
         layer = _as_module(weight, **how)
         self.saw_conv(name, "conv2d", False, x, weight, bias, result, layer)
         return result
+
+    def note_given(self, model: nn.Module) -> None:
+        """Scales that modules state of themselves, for their own record and for the calls in them."""
+        for name, module in model.named_modules():
+            given = getattr(module, "given", None)
+            for record in self.records.values() if isinstance(given, Given) else ():
+                if record.name == name or (not record.module and record.name.rpartition(".")[0] == name):
+                    record.given = given
 
     def other(self, name: str, kind: str, module: bool = False) -> None:
         self.records.setdefault(name, LayerRecord(name, kind, module)).calls += 1
@@ -420,4 +452,7 @@ def _record(plain: dict[str, Any], index: int, arrays: dict[str, np.ndarray]) ->
             plain[role] = Histogram(counts=arrays[f"{index}.{role}"], **plain[role])
     for shape in ("input_shape", "output_shape"):
         plain[shape] = tuple(plain[shape])
+    if "given" in plain:
+        plain["given"] = Given.of(plain["given"])
     return LayerRecord(weight=arrays.get(f"{index}.weight"), **plain)
+

@@ -119,7 +119,7 @@ class _Builder:
         geometry = emulated.geometry() if isinstance(emulated, EmulatedConv2d) else Geometry("linear")
         core.prepared(emulated.weight, emulated.bias, geometry)
         self._set(module, emulated)
-        self._replace(name, kind, rule.arithmetic, core)
+        self._replace(name, kind, core)
 
     def _is_listed(self, name: str, module: nn.Module) -> bool:
         """Layers are modules with parameters of their own; those used by functional calls are listed as such."""
@@ -164,12 +164,14 @@ class _Builder:
             assert record.weight is not None
             core.prepared(torch.from_numpy(record.weight), None, _recorded_geometry(record))
         self.functions[record.name] = core
-        self._replace(record.name, record.kind, rule.arithmetic, core)
+        self._replace(record.name, record.kind, core)
 
     def _core(self, record: LayerRecord, arithmetic: Arithmetic) -> Emulation:
+        arithmetic = self.calibration.arithmetic(record.name, arithmetic)
         activation, weight = self.calibration.quantizers(record.name, arithmetic)
+        stated = record.given is not None and record.given.weight is not None
         return Emulation(
-            record.name, arithmetic, activation, self.engine, weight if record.second is not None else None
+            record.name, arithmetic, activation, self.engine, weight if stated or record.second is not None else None
         )
 
     def _set(self, module: nn.Module, emulated: nn.Module) -> None:
@@ -181,9 +183,9 @@ class _Builder:
                 if child is module:
                     parent._modules[name] = emulated
 
-    def _replace(self, name: str, kind: str, arithmetic: Arithmetic, core: Emulation) -> None:
+    def _replace(self, name: str, kind: str, core: Emulation) -> None:
         assert core.plan is not None
-        self.replaced.append(Replaced(name, kind, arithmetic, core.plan))
+        self.replaced.append(Replaced(name, kind, core.arithmetic, core.plan))
 
     def _leave(self, name: str, why: str) -> None:
         self.left.append(Left(name, why))

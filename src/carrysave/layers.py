@@ -40,7 +40,8 @@ class Emulation:
     Attributes:
         layer: the layer's name, for messages.
         activation: the activation's quantizer (calibrated).
-        weight: the second operand's quantizer if that is calibrated too (a matmul); else computed from the weights.
+        weight: the second operand's quantizer if that is calibrated too (a matmul) or stated by the model; else
+            computed from the weights.
         plan: of the last preparation; None before the first.
     """
 

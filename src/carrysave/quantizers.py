@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from carrysave.formats import Format
+from carrysave.formats import FORMATS, Format
 from carrysave.ranges import RangeMethod, Sample
+from carrysave.recipes import Arithmetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,54 @@ class Quantizer:
             return self.scale, self.zero
         shape = (-1,) + (1,) * (x.ndim - 1)
         return self.scale.to(x.device).reshape(shape), self.zero.to(x.device).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Codes that a model states of itself, as a quantized ONNX graph does: value = scale * (code - zero).
+
+    Attributes:
+        scale, zero: one for the tensor, or one per channel along dimension 0.
+        low, high: the smallest and the largest code.
+    """
+
+    scale: tuple[float, ...]
+    zero: tuple[int, ...]
+    low: int
+    high: int
+
+    def format(self, signed: bool) -> Format:
+        """The format of these codes for a signed or an unsigned multiplier."""
+        return FORMATS.parse(f"{'fixed' if signed else 'affine'}:bits={(self.high - self.low).bit_length()}")
+
+    def quantizer(self, fmt: Format) -> Quantizer:
+        """The same values under the codes of `fmt`, which start elsewhere: zeros move with them."""
+        scale = torch.tensor(self.scale, dtype=torch.float32)
+        zero = torch.tensor(self.zero, dtype=torch.int64) + (fmt.low - self.low)
+        return Quantizer(fmt, scale.squeeze(), zero.squeeze())
+
+
+@dataclass(frozen=True)
+class Given:
+    """The scales that a model states for one layer; None where it states none, and calibration finds them."""
+
+    activation: Scale | None = None
+    weight: Scale | None = None
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Given:
+        """From what `dataclasses.asdict` made of one, lists for tuples allowed."""
+        scales = {
+            role: found and Scale(tuple(found["scale"]), tuple(found["zero"]), found["low"], found["high"])
+            for role, found in plain.items()
+        }
+        return cls(**scales)
+
+    def arithmetic(self, wanted: Arithmetic) -> Arithmetic:
+        """`wanted` with the formats of the stated codes. Raises ValueError if these do not fit its multiplier."""
+        multiplier, _, _ = wanted.parts
+        stated = {"activation": self.activation, "weight": self.weight}
+        return replace(wanted, **{role: scale.format(multiplier.signed) for role, scale in stated.items() if scale})
 
 
 class _StraightThrough(torch.autograd.Function):
