@@ -22,9 +22,9 @@ def designs(draw: st.DrawFn) -> Design:
     operand, rows = draw(st.sampled_from("xy")), draw(st.integers(1, n))
     bits = [(i, j) for i in range(n) for j in range(n) if (i if operand == "x" else j) < rows]
     term = st.builds(
-        lambda op, pair, column: Term(op, tuple(pair[:1] if op == "pass" else pair), column),
+        lambda op, group, column: Term(op, tuple(group[:1] if op == "pass" else group), column),
         st.sampled_from(["and", "or", "xor", "pass"]),
-        st.lists(st.sampled_from(bits), min_size=2, max_size=2, unique=True),
+        st.lists(st.sampled_from(bits), min_size=2, max_size=min(4, len(bits)), unique=True),
         st.integers(0, 2 * n - 1),
     )
     return Design(n, operand, rows, tuple(draw(st.lists(term, max_size=6))))
@@ -35,11 +35,12 @@ def model(design: Design) -> np.ndarray:
     x, y = np.meshgrid(np.arange(1 << design.n), np.arange(1 << design.n), indexing="ij")
     kept = x >> design.rows << design.rows if design.operand == "x" else x
     z = kept * (y >> design.rows << design.rows if design.operand == "y" else y)
-    operations: dict[str, Any] = {"and": min, "or": max, "xor": lambda s: sum(s) % 2, "pass": sum}
-    lookup = {op: np.array([[f([p, q]) for q in (0, 1)] for p in (0, 1)]) for op, f in operations.items()}
+    operations: dict[str, Any] = {
+        "and": lambda s: s.min(0), "or": lambda s: s.max(0), "xor": lambda s: s.sum(0) % 2, "pass": lambda s: s.sum(0),
+    }  # fmt: skip
     for term in design.terms:
-        bits = [x >> i & y >> j & 1 for i, j in term.group] + [np.zeros_like(x)]
-        z = z + (lookup[term.op][bits[0], bits[1]] << term.column)
+        bits = np.stack([x >> i & y >> j & 1 for i, j in term.group])
+        z = z + (operations[term.op](bits) << term.column)
     return z % (1 << 2 * design.n)
 
 
@@ -112,7 +113,7 @@ def changed(path: str, value: Any) -> str:
         (changed("terms.0.op", "nand"), "term 0 .*: unknown operation 'nand'; one of and, or, xor, pass"),
         (changed("terms.0.op", 3), "term 0: op is one of and, or, xor, pass, not 3"),
         (changed("terms.0.op", "pass"), "pass takes 1 partial product, not 2"),
-        (changed("terms.1.op", "xor"), "term 1 .*: xor takes 2 partial products, not 1"),
+        (changed("terms.1.op", "xor"), "term 1 .*: xor takes 2 to 4 partial products, not 1"),
         (changed("terms.0.group", [[0, 7], [0, 7]]), "the same partial product twice"),
         (changed("terms.0.group", [[0, 7], [1, 8]]), r"\(1, 8\) lies outside the 8 x 8 matrix"),
         (changed("terms.0.group", [[0, 7], [5, 2]]), r"\(5, 2\) lies in a row that stays .* are x\[0\] to x\[3\]"),
@@ -133,6 +134,7 @@ def test_errors_say_which_term_and_why(tmp_path: Path, text: str, message: str) 
         ("nowhere.json", "no design file nowhere.json; expected heam, FILE.json or a design such as 8x4_"),
         ("8x4_0.7or1.6", r"term 0 \(0.7or1.6\): expected a term such as 0.7or1.6@8"),
         ("8x4_0.7or1.6@8_", "term 1 .*: expected a term"),
+        ("8x4_0.7or1.6xor2.5@8", r"term 0 \(0.7or1.6xor2.5@8\): expected a term"),
         ("8x4_0.7@16", "term 0 .*column 16 lies outside"),
         ("99x4", "n=99 operand bits"),
     ],

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_, or_, xor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from carrysave.registry import nearest
 
 OPERATIONS = ("and", "or", "xor", "pass")
 HEAM = "8x4_0.7or1.6@8_1.7@8_2.6and3.5@9_2.6or3.5@9_2.7or3.6@9_3.7@10"
+LARGEST = 4  # bits of a group; the paper has two
 _MAX_FILE_BYTES = 1 << 22
 
 
@@ -24,7 +27,7 @@ class Term:
     """`op` over a group of partial products, standing in a column.
 
     Attributes:
-        op: "and", "or", "xor" of two bits, or "pass" for one.
+        op: "and", "or", "xor" of two to four bits (the paper: two), or "pass" for one.
         group: pairs (i, j) for the partial product x[i] & y[j].
         column: the weight is 2^column, whatever the weights of the group.
     """
@@ -72,9 +75,10 @@ class Design:
     def _problem(self, term: Term) -> str | None:
         if term.op not in OPERATIONS:
             return f"unknown operation {term.op!r}; one of {', '.join(OPERATIONS)}"
-        bits = 1 if term.op == "pass" else 2
-        if len(term.group) != bits:
-            return f"{term.op} takes {bits} partial product{'s' * (bits > 1)}, not {len(term.group)}"
+        if term.op == "pass" and len(term.group) != 1:
+            return f"pass takes 1 partial product, not {len(term.group)}"
+        if term.op != "pass" and not 2 <= len(term.group) <= LARGEST:
+            return f"{term.op} takes 2 to {LARGEST} partial products, not {len(term.group)}"
         if len(set(term.group)) != len(term.group):
             return "the same partial product twice"
         for i, j in term.group:
@@ -202,19 +206,16 @@ class Compressed(Multiplier):
 
 
 def _evaluate(op: str, group: list[Any]) -> Any:
-    if op == "pass":
-        return group[0]
-    x, y = group
-    return {"and": x.__and__, "or": x.__or__, "xor": x.__xor__}[op](y)
+    return group[0] if op == "pass" else reduce({"and": and_, "or": or_, "xor": xor}[op], group)
 
 
 def _parse_term(number: int, text: str) -> Term:
-    match = re.fullmatch(r"(\d{1,3})\.(\d{1,3})(?:([a-z]+)(\d{1,3})\.(\d{1,3}))?@(\d{1,3})", text)
+    match = re.fullmatch(r"(\d{1,3}\.\d{1,3}(?:([a-z]+)\d{1,3}\.\d{1,3}(?:\2\d{1,3}\.\d{1,3})*)?)@(\d{1,3})", text)
     if not match:
         raise ValueError(f"term {number} ({text}): expected a term such as 0.7or1.6@8 or 1.7@8")
-    first, second = (int(match[1]), int(match[2])), match[3]
-    group = (first, (int(match[4]), int(match[5]))) if second else (first,)
-    return Term(second or "pass", group, int(match[6]))
+    op = match[2] or "pass"
+    pairs = [bit.split(".") for bit in match[1].split(op)]
+    return Term(op, tuple((int(i), int(j)) for i, j in pairs), int(match[3]))
 
 
 def _term(number: int, entry: Any) -> Term:
