@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from carrysave import networks
-from carrysave.data import NAMES, Batches, Dataset, check_order
+from carrysave.data import Batches, Dataset, check_order
 from carrysave.data import load as load_data
 from carrysave.registry import nearest
 
@@ -152,24 +152,20 @@ def load(
             training = test
             if calibration_data is None:
                 notes.append("calibrated on the test images: no calibration data were given")
-    else:
+    elif _is_file(network):
         training, test = load_data(data, data_root)
     source = ""
     if _is_file(network):
         named, network_module = load_file(network, folder)
         model = as_model(network, named)
         source = source_hash(network_module)  # now: a function has imported what it needs
-    elif network == "lenet" and not _is_file(data):
-        model = networks.lenet(data.replace("-", "_"), root=data_root, seed=seed)[0]
-    elif network == "lenet":
+    elif network in networks.NAMES and _is_file(data):
         raise ValueError(
-            f"lenet is trained on {', '.join(NAMES)}; for your own data {data} name your own network: my_net.py:model"
+            f"{network} is trained on {', '.join(networks.TRAINED[network][1])}; for your own data {data} name your "
+            "own network: my_net.py:model"
         )
     else:
-        raise ValueError(
-            f"unknown network '{network}'{nearest(network, networks.NAMES)}; known: {', '.join(networks.NAMES)}, "
-            "or your own: my_net.py:model"
-        )
+        model, training, test = networks.load(network, data, data_root, seed)
     if calibration_data is not None:
         training = (
             as_data(calibration_data, load_file(calibration_data, folder)[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,6 +60,17 @@ class RandomShifts:
         image = torch.arange(n, device=device).view(-1, 1, 1, 1)
         channel = torch.arange(x_NCHW.shape[1], device=device).view(1, -1, 1, 1)
         return padded[image, channel, rows, columns]
+
+
+@dataclass(frozen=True)
+class RandomFlips:
+    """Augmentation: `then`, of images each mirrored left to right or not, as a coin falls."""
+
+    then: Callable[[Tensor], Tensor]
+
+    def __call__(self, x_NCHW: Tensor) -> Tensor:
+        mirrored = torch.randint(0, 2, (len(x_NCHW), 1, 1, 1)).bool().to(x_NCHW.device)
+        return self.then(torch.where(mirrored, x_NCHW.flip(3), x_NCHW))
 
 
 def train(
@@ -123,7 +134,7 @@ def train(
 
 def save_weights(model: nn.Module, path: Path | str) -> None:
     """Write the parameters and buffers of `model` as safetensors, whole or not at all."""
-    write_atomically(path, save({name: tensor.detach().clone() for name, tensor in model.state_dict().items()}))
+    write_atomically(path, save(_copies(model.state_dict())))
 
 
 def load_weights(model: nn.Module, path: Path | str) -> None:
@@ -148,8 +159,7 @@ class _Run:
             if buffer is not None:  # none for a parameter that took no part in the loss
                 tensors[f"momentum.{name}"] = buffer
         about = {"settings": self.settings, "history": [asdict(epoch) for epoch in history]}
-        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        write_atomically(path, save(copies, metadata={"training": json.dumps(about)}))
+        write_atomically(path, save(_copies(tensors), metadata={"training": json.dumps(about)}))
 
     def restore(self, path: Path) -> list[Epoch]:
         about, tensors = _read(path)
@@ -206,6 +216,11 @@ def _schedule(done: float) -> float:
 
 def _epoch_seed(seed: int, epoch: int) -> int:
     return seed * 1_000_003 + epoch
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What safetensors takes: nothing shared, and contiguous, which weights in channels-last order are not."""
+    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -6,8 +6,6 @@ MNIST: Y. LeCun, C. Cortes, C. Burges. Fashion-MNIST: H. Xiao, K. Rasul, R. Voll
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import torch
 from carrysave.data.dataset import Dataset
 from carrysave.data.download import download
 from carrysave.data.idx import IdxError, read_idx
+from carrysave.data.places import folders
 from carrysave.paths import cache_dir
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -91,21 +90,8 @@ def _read_pair(name: str, images_path: Path, labels_path: Path) -> Dataset:
     return Dataset(scaled, torch.from_numpy(labels.astype(np.int64)), name)
 
 
-def _folders(which: IdxSet, root: Path | str | None) -> Iterator[Path]:
-    """Every folder to look into, in order of preference; a subfolder of the set's name before the folder itself."""
-    bases = [Path(root)] if root is not None else []
-    if os.environ.get("CARRYSAVE_DATA"):
-        bases.append(Path(os.environ["CARRYSAVE_DATA"]))
-    for base in bases:
-        if not base.is_dir():
-            raise FileNotFoundError(f"{which.title}: the data folder {base} does not exist")
-        yield from (base / name for name in which.folders)
-        yield base
-    yield cache_dir() / "data" / which.name
-
-
 def _find(which: IdxSet, root: Path | str | None) -> list[Path] | None:
-    for folder in _folders(which, root):
+    for folder in folders(which.title, which.name, which.folders, root):
         found = [path for file in FILES if (path := _present(folder, file))]
         if len(found) == len(FILES) and not _is_another_set(which, found[3]):
             return found
@@ -127,7 +113,7 @@ def _is_another_set(which: IdxSet, test_labels: Path) -> str:
 def _check_incomplete(which: IdxSet, root: Path | str | None) -> None:
     """FileNotFoundError for a folder of the user's that has some of the four files: it is meant, so nothing else is."""
     cache = cache_dir() / "data" / which.name  # `_fetch` completes it
-    for folder in _folders(which, root):
+    for folder in folders(which.title, which.name, which.folders, root):
         missing = [file for file in FILES if not _present(folder, file)]
         if folder != cache and 0 < len(missing) < len(FILES):
             raise FileNotFoundError(
@@ -140,7 +126,7 @@ def _check_incomplete(which: IdxSet, root: Path | str | None) -> None:
 def _looked(which: IdxSet, root: Path | str | None) -> str:
     """Where the set was looked for, a folder a line, with what was found there instead."""
     lines = []
-    for folder in _folders(which, root):
+    for folder in folders(which.title, which.name, which.folders, root):
         labels = _present(folder, FILES[3])
         other = _is_another_set(which, labels) if labels else ""
         lines.append(f"{folder}: these files are {other}'s" if other else str(folder))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from carrysave import data
 from carrysave.data import Dataset
-from carrysave.paths import cache_dir
-from carrysave.training import RandomShifts, load_weights, save_weights, train
+from carrysave.networks.trained import Trainable, checked
+from carrysave.quantized_training import train_quantized
+from carrysave.training import RandomShifts, train
 
 
 class LeNet(nn.Module):
@@ -45,60 +45,62 @@ class LeNet(nn.Module):
 
 @dataclass(frozen=True)
 class _Settings:
-    """How `lenet` trains on one data set; part of the cached weights' key."""
+    """How `lenet` trains on one data set; part of the weights' key."""
 
     epochs: int
     learning_rate: float
     shift: int  # augmentation: pixels, up to which each image is moved
     batch: int = 64
+    quantized_epochs: int = 0  # with operands in 8 bits, at the end
     revision: int = 1  # raise it when a change of code changes the weights
 
 
 _SETTINGS = {
     "digits": _Settings(epochs=40, learning_rate=0.05, shift=1),
     "mnist": _Settings(epochs=6, learning_rate=0.05, shift=2),
-    "fashion_mnist": _Settings(epochs=8, learning_rate=0.05, shift=1),
+    "fashion_mnist": _Settings(epochs=8, learning_rate=0.05, shift=1, quantized_epochs=2),
 }
+DATA_SETS = tuple(_SETTINGS)
+_QUANTIZED_RATE = 0.1  # of the learning rate
 
 
 def lenet(dataset: str = "mnist", root: Path | str | None = None, seed: int = 0) -> tuple[LeNet, Dataset, Dataset]:
-    """(model, train, test): LeNet trained on `dataset`, one of `data.NAMES`, in evaluation mode.
+    """(model, train, test): LeNet trained on `dataset`, "digits", "mnist" or "fashion_mnist", in evaluation mode.
 
-    The weights are kept in the cache folder under a hash of the training data, the settings, the seed, torch's version
-    and its threads (which add up in another order), and trained where they are not there (a stopped training goes on
-    where it was). `root` as in `data.load`.
+    The weights come with the package, from the cache, or are trained now: see `Trainable.trained`. `root` as in
+    `data.load`. ValueError for another data set.
     """
-    train_set, test_set = data.load(dataset, root)
-    settings = _SETTINGS[train_set.name]
-    place = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    key = {"data": train_set.content_hash, "seed": seed, **place, **asdict(settings)}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache_dir() / "networks" / f"lenet-{train_set.name}-{digest}.safetensors"
+    prepared = prepare_lenet(dataset, root, seed)
+    return cast(LeNet, prepared.trained()), prepared.train_set, prepared.test_set
+
+
+def prepare_lenet(dataset: str, root: Path | str | None, seed: int) -> Trainable:
+    """LeNet before its training on `dataset`."""
+    key = checked("lenet", dataset, DATA_SETS)
+    train_set, test_set = data.load(key, root)
+    settings = _SETTINGS[key]
+
+    def fit(model: nn.Module, checkpoint: Path) -> None:
+        augment = RandomShifts(settings.shift)
+        rate, batch = settings.learning_rate, settings.batch
+        train(model, train_set, settings.epochs, seed, rate, batch=batch, augment=augment, checkpoint=checkpoint)
+        if settings.quantized_epochs:
+            train_quantized(
+                model,
+                train_set,
+                settings.quantized_epochs,
+                seed,
+                _QUANTIZED_RATE * rate,
+                batch=batch,
+                augment=augment,
+                checkpoint=checkpoint.with_suffix(".training8"),
+            )
 
     model = _initial(seed, channels=train_set.images.shape[1], size=train_set.images.shape[2])
-    if not path.exists():
-        _train(model, train_set, settings, seed, path)
-    load_weights(model, path)
-    return model.eval(), train_set, test_set
+    return Trainable(f"lenet-{key}", model, train_set, test_set, asdict(settings), seed, fit)
 
 
 def _initial(seed: int, channels: int, size: int) -> LeNet:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return LeNet(channels, size)
-
-
-def _train(model: LeNet, train_set: Dataset, settings: _Settings, seed: int, path: Path) -> None:
-    checkpoint = path.with_suffix(".training")
-    train(
-        model,
-        train_set,
-        settings.epochs,
-        seed,
-        settings.learning_rate,
-        batch=settings.batch,
-        augment=RandomShifts(settings.shift),
-        checkpoint=checkpoint,
-    )
-    save_weights(model, path)
-    checkpoint.unlink(missing_ok=True)
