@@ -25,7 +25,7 @@ ORDER = [
     {"data", "histograms", "ranges", "recipes", "quantizers", "running"},
     {"engines"},
     {"layers", "functional", "emulation", "calibration"},
-    {"training"},
+    {"training", "quantized_training"},
     {"evaluation", "networks", "bench"},
     {"study", "results", "store", "trials", "loading", "questions", "records", "exploration", "powers"},
     {"reproductions"},
