@@ -13,6 +13,7 @@ import pytest
 from carrysave.hardware import distill as distiller
 from carrysave.hardware.cells import compact_library
 from carrysave.hardware.distill import choose_cells, distill, shrink_table
+from carrysave.hardware.flops import plain_flops
 from carrysave.hardware.liberty import parse_liberty, read_liberty
 from carrysave.hardware.liberty_writer import worst_arc, write_liberty
 from carrysave.hardware.library import Library, Table, check_mappable, from_data
@@ -39,10 +40,10 @@ def test_the_compact_library_is_small_complete_and_says_where_it_is_from():
     assert "ASAP7" in library.source and "OpenROAD-flow-scripts" in library.source and "BSD 3-clause" in library.source
     check_mappable(library)
     by_function: dict[tuple[int, ...], int] = {}
-    for cell in library.cells.values():
+    for cell in library.combinational():
         key = (len(cell.inputs), *cell.truth())
         by_function[key] = by_function.get(key, 0) + 1
-        assert cell.kind == "combinational" and cell.area_um2 > 0 and cell.leakage_nw > 0 and cell.leakage_states
+        assert cell.area_um2 > 0 and cell.leakage_nw > 0 and cell.leakage_states
         for pin in cell.inputs:
             assert pin.capacitance_ff > 0
         for output, related in itertools.product(cell.outputs, cell.inputs):
@@ -52,6 +53,35 @@ def test_the_compact_library_is_small_complete_and_says_where_it_is_from():
             assert any(power.related_pin == related.name for power in output.powers)
     assert by_function[1, 0b01] >= 6 and by_function[2, 0b0111] >= 4  # drive strengths of the inverter and the NAND
     assert (Path(distiller.__file__).parent / "cells" / "asap7.json.gz").stat().st_size < 300_000
+
+
+def test_the_compact_library_has_flip_flops_with_all_that_a_clock_needs():
+    library = compact_library()
+    flops = plain_flops(library)
+    assert len(flops) == len(library.cells) - len(library.combinational()) == 4
+    for cell in flops:
+        data, clock = cell.pin("D"), cell.pin("CLK")
+        assert {arc.type for arc in data.arcs} == {"setup_rising", "hold_rising"} and data.powers and clock.powers
+        assert all(table.values.shape == (3, 3) for arc in data.arcs for table in arc.tables.values())
+        (output,) = cell.outputs
+        assert len(output.arcs[0].tables) == 4 and output.powers[0].related_pin == "CLK"
+        assert len(cell.leakage_states) == 8
+
+
+def test_setup_and_clock_to_output_of_the_compact_flip_flops(asap7: Library):
+    errors: dict[str, list[float]] = {"delay": [], "constraint": []}
+    for cell in plain_flops(compact_library()):
+        for pin in cell.pins:
+            full = {arc.type: arc for arc in asap7[cell.name].pin(pin.name).arcs}
+            for arc in pin.arcs:
+                original = full["rising_edge" if arc.type == "combinational" else arc.type]
+                for name, table in arc.tables.items():
+                    kind = "constraint" if "constraint" in name else "delay"
+                    second = (0.0, 10.0, 40.0) if kind == "constraint" else (1.0, 2.0, 4.0)
+                    for x, y in itertools.product((0.0, 10.0, 40.0), second):
+                        errors[kind].append(abs(table.point(x, y) - original.tables[name].point(x, y)))
+    assert max(errors["delay"]) < 1.5 and np.mean(errors["delay"]) < 0.4
+    assert max(errors["constraint"]) < 10 and np.mean(errors["constraint"]) < 3  # its tables are rough in themselves
 
 
 def test_a_bilinear_table_survives_its_resampling():

@@ -47,7 +47,7 @@ def test_markdown_says_what_is_missed():
 def test_the_full_library_is_taken_from_the_data(shared_data, monkeypatch):
     monkeypatch.delenv("CARRYSAVE_DATA", raising=False)
     assert len(Setting(shared_data).library().cells) == 202
-    assert len(Setting().library().cells) == 84
+    assert len(Setting().library().cells) == 88
     with pytest.raises(ValueError, match="give the full library by --liberty"):
         REPRODUCTIONS["compact-library"].run(Setting())
 

@@ -6,7 +6,8 @@ Two things make a kit large: cells that a mapper hardly ever takes, and tables f
 by their share of the area of what the whole library makes of a set of multipliers. Each table keeps three points per
 axis, those at which a bilinear surface fitted by least squares comes closest to it in the range of slews and loads met
 inside mapped circuits. Arcs of one pin pair are merged into their worst case, as ABC does; energies keep their
-conditions. Area, pin capacitance and function are kept as they are.
+conditions. Area, pin capacitance and function are kept as they are. Of the cells with state the plain flip-flops are
+kept, all of them, with setup and hold times.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from carrysave.hardware.flops import is_plain
 from carrysave.hardware.liberty import read_liberty
 from carrysave.hardware.liberty_writer import worst_arc
 from carrysave.hardware.library import Cell, Library, Pin, Power, Table, to_json
@@ -31,11 +33,12 @@ from carrysave.hardware.synthesis import synthesize_many
 from carrysave.multipliers import MULTIPLIERS
 from carrysave.paths import write_atomically
 
-CELLS = 84
+CELLS = 84  # combinational ones
 POINTS = 3
 # (inputs, truth table) of what every mapper needs, and of how many: buffers are rare in small circuits and needed in
 # large ones; a tiny benchmark may do without an inverter
 _NEEDED = (({(1, 0b10)}, 4), ({(1, 0b01)}, 1), ({(2, 0b0111), (2, 0b0001)}, 1))
+_CONSTRAINTS = ("setup_rising", "hold_rising")
 # what decides which cells are kept: exact and approximate, shallow and deep, multiplexers and adders
 BENCHMARKS = (
     "exact", "exact:tree=array", "exact:tree=wallace", "exact:tree=array,adder=ripple", "exact:signed=true", "kulkarni",
@@ -88,6 +91,10 @@ def _shrink_pin(cell: Cell, pin: Pin, digits: int) -> Pin:
         arc = worst_arc(pin.arcs, related.name)
         if arc:
             arcs.append(replace(arc, tables={k: shrink_table(t, digits) for k, t in arc.tables.items()}))
+    for arc in pin.arcs:
+        if arc.type in _CONSTRAINTS:
+            tables = {k: shrink_table(t, digits, loads=_SLEWS_PS) for k, t in arc.tables.items()}
+            arcs.append(replace(arc, tables=tables))
     powers = [Power(p.related_pin, p.when, _maybe(p.rise, digits), _maybe(p.fall, digits)) for p in pin.powers]
     return replace(pin, arcs=tuple(arcs), powers=tuple(powers))
 
@@ -96,11 +103,14 @@ def _maybe(table: Table | None, digits: int) -> Table | None:
     return None if table is None else shrink_table(table, digits)
 
 
-def shrink_table(table: Table, digits: int = 4, points: int = POINTS) -> Table:
-    """The table on `points` of its own points per axis, with the values that come closest to it in the range met."""
+def shrink_table(table: Table, digits: int = 4, points: int = POINTS, loads: tuple[float, ...] | None = None) -> Table:
+    """The table on `points` of its own points per axis, with the values that come closest to it in the range met.
+
+    `loads` is that range on the second axis; by default multiples of its first point.
+    """
     slew_axis, load_axis = (
         _Axis.of(table.slew, points, _SLEWS_PS),
-        _Axis.of(table.load, points, tuple(load * table.load[0] for load in _LOADS)),
+        _Axis.of(table.load, points, loads or tuple(load * table.load[0] for load in _LOADS)),
     )
     wanted = table.at(*np.meshgrid(slew_axis.samples, load_axis.samples, indexing="ij"))
     # the squared error of a least-squares fit is what lies outside the two column spaces: keep the most inside
@@ -151,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     library = read_liberty(options.liberty)
     names = choose_cells(library, options.cells, BENCHMARKS, progress=_print_progress)
+    names += [cell.name for cell in library.flip_flops() if is_plain(cell)]
     compact = distill(library, names, options.source or library.source)
     write_atomically(options.output, gzip.compress(to_json(compact), 9, mtime=0))
     print(

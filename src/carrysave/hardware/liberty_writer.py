@@ -1,4 +1,5 @@
-"""Liberty text for `read_lib` of ABC: a library's combinational cells, one worst delay arc per pin pair, no power."""
+"""Liberty text: for `read_lib` of ABC a library's combinational cells, one worst delay arc per pin pair, no power; for
+`dfflibmap` of Yosys what its flip-flops do."""
 
 from __future__ import annotations
 
@@ -51,6 +52,24 @@ def write_liberty(library: Library) -> str:
         f'  capacitive_load_unit (1,ff);\n  leakage_power_unit : "1nW";\n  voltage_unit : "1V";\n'
         f"  nom_voltage : {library.voltage:g};\n  nom_temperature : {library.temperature:g};\n{templates}{body}\n}}\n"
     )
+
+
+def write_flops(library: Library, cells: Iterable[Cell]) -> str:
+    """Flip-flops as Liberty for Yosys: area, pins, functions and the state, no timing."""
+    lines = [f"library ({library.name}) {{"]
+    for cell in cells:
+        state = cell.state
+        lines += [f"  cell ({cell.name}) {{", f"    area : {cell.area_um2:.7g};"]
+        lines += [
+            f"    ff ({state['q']},{state.get('qn') or state['q'] + 'N'}) {{",
+            *(f'      {name} : "{state[name]}";' for name in ("clocked_on", "next_state")),
+            "    }",
+        ]
+        for pin in cell.pins:
+            function = f' function : "{pin.function}";' if pin.function else ""
+            lines.append(f"    pin ({pin.name}) {{ direction : {pin.direction};{function} }}")
+        lines.append("  }")
+    return "\n".join([*lines, "}", ""])
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -196,6 +196,16 @@ def check_mappable(library: Library) -> None:
         )
 
 
+def check_has_flip_flops(library: Library, found: int) -> None:
+    """Raise LibraryError unless flip-flops were found: registers cannot be made of gates."""
+    if not found:
+        raise LibraryError(
+            f"mapping registers: library {library.name} ({library.source}) has no plain rising-edge flip-flop "
+            f"(one data input, one clock) among its {len(library.cells)} cells; "
+            "a kit split over several files needs its sequential file, too: give --liberty once for each"
+        )
+
+
 # ---------------------------------------------------------------- plain data
 
 

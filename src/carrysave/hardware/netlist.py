@@ -91,7 +91,7 @@ def parse_blif(text: str, library: Library) -> Netlist:
     """
     name, inputs, outputs, instances, wires = "", [], [], [], {}
     cover: list[str] = []
-    for number, line in _logical_lines(text):
+    for number, line in logical_lines(text):
         words = line.split()
         if words[0] == ".model":
             name = words[1]
@@ -116,7 +116,8 @@ def parse_blif(text: str, library: Library) -> Netlist:
     return Netlist(name, tuple(inputs), tuple(outputs), sort_topologically(instances, inputs, outputs, library))
 
 
-def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
+def logical_lines(text: str) -> Iterable[tuple[int, str]]:
+    """(number, line) of a BLIF text, comments dropped and continued lines joined."""
     joined, start = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         line = line.split("#", 1)[0].rstrip()
@@ -193,12 +194,15 @@ def sort_topologically(
 # ---------------------------------------------------------------- running
 
 
-def simulate(netlist: Netlist, library: Library, inputs: Mapping[str, Planes]) -> dict[str, Planes]:
-    """The planes of every net, given those of the inputs (equal lengths); combinational netlists."""
+def simulate(
+    netlist: Netlist, library: Library, inputs: Mapping[str, Planes], state: Mapping[str, Planes] | None = None
+) -> dict[str, Planes]:
+    """The planes of every net, given those of the inputs (equal lengths) and of the nets that registers drive."""
     missing = [net for net in netlist.inputs if net not in inputs]
     if missing:
         raise NetlistError(f"netlist {netlist.name}: no values given for input {missing[0]}")
     nets = {net: inputs[net] for net in netlist.inputs}
+    nets.update(state or {})
     words = next(iter(nets.values())).shape if nets else (1,)
     ones = np.full(words, np.uint64(0xFFFFFFFFFFFFFFFF))
     functions: dict[str, list] = {}
@@ -208,6 +212,8 @@ def simulate(netlist: Netlist, library: Library, inputs: Mapping[str, Planes]) -
             continue
         if instance.cell == WIRE:
             nets[instance.outputs[0][1]] = nets[instance.inputs[0][1]]
+            continue
+        if state and all(net in state for _, net in instance.outputs):
             continue
         if instance.cell not in functions:
             functions[instance.cell] = _functions(library, instance.cell)
@@ -222,7 +228,7 @@ def simulate(netlist: Netlist, library: Library, inputs: Mapping[str, Planes]) -
 def _functions(library: Library, name: str) -> list:
     cell = library[name]
     if cell.kind != "combinational":
-        raise NetlistError(f"cell {name} is a {cell.kind}; only combinational netlists are simulated")
+        raise NetlistError(f"cell {name} is a {cell.kind}; only a `flops.Machine` runs netlists with registers")
     return [(pin.name, parse_function(pin.function)) for pin in cell.outputs if pin.function]
 
 

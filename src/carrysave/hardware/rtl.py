@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.back import rtlil as amaranth_rtlil
-from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._ast import Slice
 
 from carrysave.bits import Word
@@ -102,19 +102,43 @@ def combinational(name: str, inputs: Mapping[str, int], function: Callable[..., 
         inputs: width of each input by its port name.
         function: called with the inputs as Words, in order; returns the output Words by port name.
     """
-    module = Module()
+    return synchronous(name, inputs, {}, lambda words: (function(*words.values()), {}))
+
+
+def synchronous(
+    name: str,
+    inputs: Mapping[str, int],
+    registers: Mapping[str, int],
+    function: Callable[[dict[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    clock: str = "clk",
+) -> Circuit:
+    """The circuit of a function over Words between registers.
+
+    Args:
+        inputs, registers: widths by name; with registers the circuit has the port `clock` besides, rising edge.
+        function: called with the Words of inputs and registers by name; returns the output Words and the registers'
+            next values by name. A reset is its own affair.
+    """
+    module, domain = Module(), ClockDomain("sync", reset_less=True)
     wires = {port: Signal(width, name=port) for port, width in inputs.items()}
+    state = {register: Signal(width, name=f"{register}_q", reset_less=True) for register, width in registers.items()}
     outputs = []
     try:
-        words = function(*[RtlWord(module, wire) for wire in wires.values()])
+        words, following = function({port: RtlWord(module, wire) for port, wire in {**wires, **state}.items()})
     except BaseException:
         Fragment.get(module, None)  # Amaranth warns of modules that nobody used
         raise
+    for register, word in following.items():
+        module.d.sync += state[register].eq(word.value)
     for port, word in words.items():
         output = Signal(word.width, name=port)
         module.d.comb += output.eq(word.value)  # type: ignore[attr-defined]
         outputs.append(output)
-    return Circuit(name, module, (*wires.values(), *outputs))
+    if not registers:
+        return Circuit(name, module, (*wires.values(), *outputs))
+    module.domains += domain
+    domain.clk.name = clock
+    return Circuit(name, module, (domain.clk, *wires.values(), *outputs))
 
 
 def module_name(spec: str) -> str:

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -82,15 +82,16 @@ class Synthesis:
 
 @dataclass(frozen=True)
 class Job:
-    """One design, ready to be synthesised."""
+    """One design, ready to be synthesised: its RTLIL, or (`lowered`) the BLIF of logic that Yosys lowered before."""
 
     name: str
-    rtlil: str
+    text: str
     library: Library
     scripts: tuple[Script, ...]
     steps: tuple[float, ...]
     load_ff: float
     tools: Tools
+    lowered: bool = False
 
 
 # ---------------------------------------------------------------- what a caller uses
@@ -132,7 +133,7 @@ def synthesize_rtlil(
     tools: Tools | None = None,
 ) -> Synthesis:
     """Map any combinational circuit given as RTLIL; else as `synthesize`."""
-    return _run_all([make_job(name, text, library, scripts, effort, load_ff, tools)], None, None)[0]
+    return run_jobs([make_job(name, text, library, scripts, effort, load_ff, tools)])[0]
 
 
 def synthesize_many(
@@ -150,7 +151,7 @@ def synthesize_many(
     `progress(done, total, name)` is called from the calling thread after each script of each design.
     """
     jobs = [make_job(module_name(m.spec), rtlil(m), library, None, effort, load_ff, tools) for m in multipliers]
-    return _run_all(jobs, progress, workers)
+    return run_jobs(jobs, progress, workers)
 
 
 def report_delay(netlist: Netlist, library: Library, *, load_ff: float = 0.0, tools: Tools | None = None) -> float:
@@ -193,6 +194,19 @@ def make_job(
     return Job(name, text, library, chosen, _STEPS[effort], load_ff, tools or Tools.installed())
 
 
+def make_core_job(
+    name: str,
+    blif: str,
+    library: Library,
+    scripts: Sequence[str] | None,
+    effort: str,
+    load_ff: float,
+    tools: Tools,
+) -> Job:
+    """`make_job` of logic that is lowered already: what lies between the registers of a design."""
+    return replace(make_job(name, blif, library, scripts, effort, load_ff, tools), lowered=True)
+
+
 @lru_cache(maxsize=4)
 def mappable(library: Library) -> Library:
     """The cells that ABC may choose: one output, a delay from each input that the function reads.
@@ -221,7 +235,9 @@ def cells_text(library: Library) -> str:
 # ---------------------------------------------------------------- running
 
 
-def _run_all(jobs: list[Job], progress: Callable[[int, int, str], None] | None, workers: int | None) -> list[Synthesis]:
+def run_jobs(
+    jobs: list[Job], progress: Callable[[int, int, str], None] | None = None, workers: int | None = None
+) -> list[Synthesis]:
     """Every script of every job on a pool of threads, each of which waits for a child process."""
     total, done = sum(len(job.scripts) for job in jobs), 0
     results = []
@@ -269,7 +285,7 @@ def _run_script(job: Job, script: Script) -> list[Mapped]:
         repr(script),
         repr(job.steps),
         repr(job.load_ff),
-        job.rtlil,
+        job.text,
     )
     path = cached_path(parts)
     rows = cached_rows(path)
@@ -305,7 +321,9 @@ def lower(name: str, text: str, tools: Tools) -> str:
         return known[0]["blif"]
     blif = tools.run_yosys(f"{name}: lowering the RTL with Yosys", _LOWER, {"design.il": text}, "design.blif")
     if ".latch" in blif or ".subckt" in blif:
-        raise SynthesisError(f"{name}: the design has registers or black boxes; this flow maps combinational circuits")
+        raise SynthesisError(
+            f"{name}: the design has registers or black boxes; designs with registers go through synthesize_clocked"
+        )
     write_atomically(path, gzip.compress(json.dumps([{"blif": blif}]).encode(), 3))
     return blif
 
@@ -315,7 +333,7 @@ def _synthesize_script(job: Job, script: Script) -> list[dict]:
     stage = f"{job.name}: mapping with ABC, script {script.name!r}"
     files = {
         "cells.lib": cells_text(job.library),
-        "design.blif": lower(job.name, job.rtlil, job.tools),
+        "design.blif": job.text if job.lowered else lower(job.name, job.text, job.tools),
         "load.constr": f"set_load {job.load_ff:g}\n",
     }
     start = "read_lib cells.lib\n" + ("read_constr load.constr\n" if job.load_ff else "")

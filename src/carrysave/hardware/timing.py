@@ -3,14 +3,20 @@
 The same worst-case model that ABC sizes with, so that the two agree: one arc from each input pin to each output pin
 (the worst over its conditions), rise and fall apart, the largest arrival and the largest slew at each net, bilinear
 tables continued linearly, ideal inputs (slew 0), pins as the only load unless a load is given for the outputs.
+
+With flip-flops the delay is the shortest period of an ideal clock: every path from an input or a flip-flop's clock pin
+to an output or, with its setup time, to a flip-flop's data pin fits into it. Hold times and pulse widths are not
+looked at: there is no clock tree whose skew they would have to bear.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from carrysave.hardware.flops import flop
 from carrysave.hardware.liberty_writer import worst_arc
 from carrysave.hardware.library import Arc, Library, LibraryError
 from carrysave.hardware.netlist import CONSTANTS, Instance, Netlist
@@ -34,7 +40,10 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """Of each net by edge: arrival [ps] and slew [ps]; its load [fF]; and the slowest path, from its input on."""
+    """Of each net by edge: arrival [ps] and slew [ps]; its load [fF]; and the slowest path, from its input on.
+
+    A path from one flip-flop to another starts at the clock and ends with the setup time, as a step at the data pin.
+    """
 
     arrival_ps: dict[str, dict[str, float]]
     slew_ps: dict[str, dict[str, float]]
@@ -45,14 +54,14 @@ class Timing:
 
 
 def analyze(netlist: Netlist, library: Library, output_load_ff: float = 0.0, input_slew_ps: float = 0.0) -> Timing:
-    """Time a combinational netlist.
+    """Time a netlist: the delay of a combinational one, the shortest clock period of one with flip-flops.
 
     Args:
         output_load_ff: load at each output of the netlist, besides pins [fF].
-        input_slew_ps: slew at each input [ps].
+        input_slew_ps: slew at each input, the clock included [ps].
 
     Raises:
-        LibraryError: where a cell has no delay table from a pin that its output depends on.
+        LibraryError: where a cell has no delay table from a pin that its output depends on, or a flip-flop no setup.
     """
     loads = net_loads(netlist, library, output_load_ff)
     arrival = {net: dict.fromkeys(EDGES, 0.0) for net in netlist.inputs}
@@ -75,7 +84,7 @@ def analyze(netlist: Netlist, library: Library, output_load_ff: float = 0.0, inp
                 if arrival[source][edge_in] + spent > arrival[net][edge]:
                     arrival[net][edge] = arrival[source][edge_in] + spent
                     cause[net, edge] = (instance, pin, source, edge_in, spent)
-    return _slowest(netlist, arrival, slew, loads, cause)
+    return _slowest(netlist, arrival, slew, loads, cause, _setups(netlist, library, slew))
 
 
 def net_loads(netlist: Netlist, library: Library, output_load_ff: float = 0.0) -> dict[str, float]:
@@ -115,15 +124,18 @@ class _Arcs:
         return self._known[cell, out]
 
     def _from(self, cell: str, out: str, pin: str) -> list[tuple[str, str, str, Any, Any]]:
-        arc = worst_arc(self.library[cell].pin(out).arcs, pin)
+        known = self.library[cell].pin(out).arcs
+        arc = worst_arc(known, pin)
         if arc is None:
             return []
+        clocked = self.library[cell].kind != "combinational"
         found = []
         for edge in EDGES:
             delay, transition = arc.tables.get(f"cell_{edge}"), arc.tables.get(f"{edge}_transition")
             if delay is None or transition is None:
                 raise LibraryError(f"cell {cell}: the arc from {pin} to {out} has no {edge} delay or transition table")
-            found += [(pin, edge_in, edge, delay, transition) for edge_in in _sources(arc, edge)]
+            sources = ("rise",) if clocked else _sources(arc, edge)
+            found += [(pin, edge_in, edge, delay, transition) for edge_in in sources]
         return found
 
 
@@ -143,17 +155,51 @@ def _pass(instance: Instance, arrival: dict[str, dict[str, float]], slew: dict[s
         arrival[net], slew[net] = dict.fromkeys(EDGES, -math.inf), dict.fromkeys(EDGES, 0.0)
 
 
+@dataclass(frozen=True)
+class _Setup:
+    """How long before the clock's edge an edge of a data pin must be there."""
+
+    cell: str
+    pin: str
+    net: str
+    edge: str
+    needed_ps: float
+
+
+def _setups(netlist: Netlist, library: Library, slew: Mapping[str, Mapping[str, float]]) -> list[_Setup]:
+    found = []
+    for instance in netlist.instances:
+        cell = library.cells.get(instance.cell)
+        if cell is None or cell.kind != "flip_flop":
+            continue
+        entry, nets = flop(cell), dict(instance.inputs)
+        for pin in entry.data_pins:
+            arcs = [arc for arc in cell.pin(pin).arcs if arc.type == "setup_rising" and arc.related_pin == entry.clock]
+            for edge in EDGES:
+                tables = [arc.tables[f"{edge}_constraint"] for arc in arcs if f"{edge}_constraint" in arc.tables]
+                if not tables:
+                    raise LibraryError(f"cell {cell.name}: pin {pin} has no {edge} setup time to {entry.clock}")
+                slews = slew[nets[pin]][edge], slew[nets[entry.clock]]["rise"]
+                needed = max(table.point(*slews) for table in tables)
+                found.append(_Setup(cell.name, pin, nets[pin], edge, needed))
+    return found
+
+
 def _slowest(
     netlist: Netlist,
     arrival: dict[str, dict[str, float]],
     slew: dict[str, dict[str, float]],
     loads: dict[str, float],
     cause: dict[tuple[str, str], tuple[Instance, str, str, str, float]],
+    setups: list[_Setup],
 ) -> Timing:
-    ends = [(arrival[net][edge], net, edge) for net in netlist.outputs for edge in EDGES]
-    delay, net, edge = max(ends)
+    ends: list[tuple[float, str, str, _Setup | None]] = [
+        (arrival[net][edge], net, edge, None) for net in netlist.outputs for edge in EDGES
+    ]
+    ends += [(arrival[s.net][s.edge] + s.needed_ps, s.net, s.edge, s) for s in setups]
+    delay, net, edge, last = max(ends, key=lambda end: end[:3])
     aliases = {i.outputs[0][1]: i.inputs[0][1] for i in netlist.instances if i.cell == "_wire_"}
-    steps = []
+    steps = [Step(last.cell, last.pin, net, edge, last.needed_ps, delay, 0.0)] if last else []
     while net in aliases or (net, edge) in cause:
         if net in aliases:
             net = aliases[net]
