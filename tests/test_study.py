@@ -41,7 +41,7 @@ rules = []
 MESSAGES = {
     (1, "netwrk"): "unknown key (did you mean 'network'?)",
     (1, "network"): 'missing; a study says which network: network = "lenet" or network = "my_net.py:model"',
-    (2, "data"): "unknown data set 'mnst' (did you mean 'mnist'?); known: digits, mnist, fashion_mnist, cifar10, cora, or",
+    (2, "data"): "unknown data set 'mnst' (did you mean 'mnist'?); known: digits, mnist, fashion_mnist, cifar10, cora",
     (5, "multipliers[2]"): "did you mean 'drum'?",
     (6, "multipliers[3]"): "drum",
     (7, "multipliers[4]"): "'exact' is listed twice",
