@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrysave.hardware.activity import Vectors
+from carrysave.hardware.flops import is_flop
 from carrysave.hardware.glitches import toggles_in_time
 from carrysave.hardware.library import Library
 from carrysave.hardware.netlist import CONSTANTS, WIRE, Instance, Netlist, simulate
@@ -79,6 +80,7 @@ class Energy:
     load_of_instance_fj: NDArray[np.float64]
     inputs_fj: float
     notes: tuple[str, ...] = ()
+    clock_fj: float = 0.0  # of that, what the clock takes: its net, and inside the flip-flops at its pin
 
     @property
     def dynamic_fj(self) -> float:
@@ -119,14 +121,23 @@ def energy(
     timing = analyze(netlist, library, output_load_ff) if timing is None else timing
     before = simulate(netlist, library, vectors.planes(netlist, "before"))
     after = simulate(netlist, library, vectors.planes(netlist, "after"))
-    nets = _Nets(before, after, vectors.count)
-    half_v2 = 0.5 * library.voltage**2
+    nets = Nets(before, after, vectors.count)
     counts = toggles_in_time(netlist, library, timing, vectors, before, after) if glitches else {}
-    inputs: Lanes = np.zeros(vectors.count)
+    total = gates(netlist, library, timing, nets, counts)
+    label = vectors.label + (", glitches counted (not comparable)" if glitches else "")
+    return total.energy(label, netlist, library, vectors, output_load_ff, nets, counts)
+
+
+def gates(
+    netlist: Netlist, library: Library, timing: Timing, nets: Nets, counts: Mapping[str, Lanes] | None = None
+) -> Total:
+    """What the inputs and the combinational gates spend, given every net's values before and after."""
+    half_v2, counts = 0.5 * library.voltage**2, counts or {}
+    inputs: Lanes = np.zeros(nets.count)
     for net in netlist.inputs:
         inputs += half_v2 * timing.load_ff[net] * nets.toggles(net)
-    total = _Total(inputs.copy(), np.zeros(len(netlist.instances)))
-    for (name, pins, outputs), places in _alike(netlist).items():
+    total = Total(inputs.copy(), np.zeros(len(netlist.instances)), inputs)
+    for (name, pins, outputs), places in _alike(netlist, library).items():
         instances = [netlist.instances[k] for k in places]
         indices = [nets.transitions(instance) for instance in instances]
         if len(pins) <= TABULATED_INPUTS:
@@ -139,29 +150,49 @@ def energy(
         for i, (k, instance, index) in enumerate(zip(places, instances, indices, strict=True)):
             own = {pin: energies[i] for pin, energies in inside.items()}
             total.add(k, instance, known, own, index, timing, half_v2, counts)
-    return Energy(
-        vectors.label + (", glitches counted (not comparable)" if glitches else ""),
-        total.switching + float(inputs.mean()),
-        total.internal,
-        total.leakage,
-        vectors.standard_error(total.dynamic),
-        vectors.count,
-        total.of_instance,
-        half_v2 * output_load_ff * _output_toggles(netlist, nets, counts),
-        float(inputs.mean()),
-        tuple(_notes(netlist, library, vectors, total.dynamic)),
-    )
+    return total
 
 
 @dataclass(eq=False)
-class _Total:
-    """Sums over the netlist: dynamic energy of each vector [fJ] and of each instance, and the parts' means."""
+class Total:
+    """Sums over the netlist: dynamic energy of each vector [fJ] and of each instance, and the parts' means.
+
+    `inputs` is the part of `dynamic` that the input nets take.
+    """
 
     dynamic: Lanes
     of_instance: NDArray[np.float64]
+    inputs: Lanes
     switching: float = 0.0
     internal: float = 0.0
     leakage: float = 0.0
+    clock: float = 0.0
+
+    def energy(
+        self,
+        label: str,
+        netlist: Netlist,
+        library: Library,
+        vectors: Vectors,
+        output_load_ff: float,
+        nets: Nets,
+        counts: Mapping[str, Lanes] | None = None,
+    ) -> Energy:
+        """The means, once everything is entered."""
+        load_fj = 0.5 * library.voltage**2 * output_load_ff * _output_toggles(netlist, nets, counts or {})
+        return Energy(
+            label,
+            self.switching + float(self.inputs.mean()),
+            self.internal,
+            self.leakage,
+            vectors.standard_error(self.dynamic),
+            vectors.count,
+            self.of_instance,
+            load_fj,
+            float(self.inputs.mean()),
+            tuple(_notes(netlist, library, vectors, self.dynamic)),
+            self.clock,
+        )
 
     def add(
         self,
@@ -201,7 +232,7 @@ class _Total:
         self.leakage += float(known.leakage_nw @ share)
 
 
-def _output_toggles(netlist: Netlist, nets: _Nets, counts: Mapping[str, Lanes]) -> NDArray[np.float64]:
+def _output_toggles(netlist: Netlist, nets: Nets, counts: Mapping[str, Lanes]) -> NDArray[np.float64]:
     """Mean toggles of the netlist's outputs that each instance drives, itself or over a plain wire."""
     driver = {net: k for k, instance in enumerate(netlist.instances) for _, net in instance.outputs}
     toggles = np.zeros(len(netlist.instances))
@@ -214,11 +245,11 @@ def _output_toggles(netlist: Netlist, nets: _Nets, counts: Mapping[str, Lanes]) 
     return toggles
 
 
-def _alike(netlist: Netlist) -> dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[int]]:
-    """Places of the instances of each cell, by the pins that are connected; constants and wires left out."""
+def _alike(netlist: Netlist, library: Library) -> dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[int]]:
+    """Places of the instances of each gate, by the pins that are connected; constants, wires, flip-flops left out."""
     groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[int]] = {}
     for k, instance in enumerate(netlist.instances):
-        if instance.cell not in CONSTANTS and instance.cell != WIRE:
+        if instance.cell not in CONSTANTS and instance.cell != WIRE and not is_flop(instance, library):
             pins, outputs = (tuple(pin for pin, _ in side) for side in (instance.inputs, instance.outputs))
             groups.setdefault((instance.cell, pins, outputs), []).append(k)
     return groups
@@ -246,7 +277,7 @@ def _notes(netlist: Netlist, library: Library, vectors: Vectors, dynamic: Lanes)
         yield _FEW.format(vectors.count, 100 * error / mean)
 
 
-class _Nets:
+class Nets:
     """Values and toggles of nets as one byte per vector, unpacked when they are first asked for."""
 
     def __init__(self, before: Mapping[str, Any], after: Mapping[str, Any], count: int):
