@@ -58,7 +58,7 @@ def _decoded(path: Path) -> tuple[np.ndarray, np.ndarray]:
         write_atomically(kept, buffer.getvalue())
         return pixels, labels
     try:
-        with np.load(kept, allow_pickle=False) as file:
+        with kept.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return file["pixels"], file["labels"]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise JpegError(f"{kept}: damaged ({error}); delete it, and it is decoded again") from error

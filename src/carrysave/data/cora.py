@@ -53,7 +53,7 @@ def load_graph(root: Path | str | None = None) -> Graph:
     """CORA. FileNotFoundError says which file goes where, GraphError what is wrong with it."""
     (path,) = find_files(TITLE, "cora", ("cora", "CORA", "Cora"), (FILE,), root)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]).astype(np.int64) for name in _ARRAYS}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise GraphError(
