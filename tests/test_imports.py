@@ -25,8 +25,9 @@ ORDER = [
     {"data", "histograms", "ranges", "recipes", "quantizers", "running"},
     {"engines"},
     {"layers", "functional", "emulation", "calibration"},
-    {"training", "quantized_training"},
+    {"training", "quantized_training", "onnx_import"},
     {"evaluation", "networks", "bench"},
+    {"methods"},
     {"study", "results", "store", "trials", "loading", "questions", "records", "exploration", "powers"},
     {"reproductions"},
     {"report"},
@@ -36,7 +37,7 @@ ORDER = [
 PLACE = {part: place for place, parts in enumerate(ORDER) for part in parts}
 APART = {"engines": "hardware", "layers": "hardware", "emulation": "hardware", "calibration": "hardware"}
 DRAWN = {("results", "report")}  # results.save("report.html") reaches the drawing inside a function, as users expect
-HEAVY = ("sklearn", "scipy", "matplotlib", "plotly", "optuna", "pyosys", "amaranth")
+HEAVY = ("sklearn", "scipy", "matplotlib", "plotly", "optuna", "pyosys", "amaranth", "pyscipopt")
 
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
