@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carrysave import native
 from carrysave.engines.plan import ENGINES, plan, prepare
 from carrysave.engines.problem import Geometry, Problem, Products
 from carrysave.engines.sums import LIMITS, SumOfProducts
@@ -216,7 +217,8 @@ def test_reduced_float32_precision_does_not_reach_the_sums() -> None:
 def test_plans_explain_themselves() -> None:
     kulkarni = MULTIPLIERS.parse("kulkarni")
     text = str(plan(kulkarni))
-    assert text.startswith("factored, rank 2, 2 digits: 2 exact convolutions in one; float32 is exact up to K = ")
+    kind, sums = ("int8", "int32") if native.available else ("float32", "float32")
+    assert text.startswith(f"factored, rank 2, 2 digits: 2 {kind} convolutions in one, exact in {sums} up to K = ")
     assert str(plan(MULTIPLIERS.parse("exact"))).startswith("exact, rank 1, 1 digit: ")
     assert str(plan(MULTIPLIERS.parse("recovery:c=6"))).startswith("table: the rank is above 8")
     products = Products(kulkarni, FORMATS.parse("affine"), FORMATS.parse("affine"))

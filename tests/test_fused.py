@@ -1,4 +1,4 @@
-"""Fused int8 layers: exact where oneDNN is, and not used where it saturates."""
+"""Fused int8 layers: exact on every instruction set, at any depth."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ import torch
 
 import carrysave as cs
 from carrysave import native
-from carrysave.engines import int8
-from carrysave.engines.images import Window
 from carrysave.engines.plan import prepare
 from carrysave.engines.problem import Geometry, Problem, Products
 from carrysave.formats import FORMATS
@@ -74,27 +72,49 @@ def test_codes_and_values_give_the_reference(
         assert torch.equal(engine.layer(x, quantizer, scale), rescaled(engine(quantizer.codes(x)), scale, x))
 
 
-def test_this_suite_runs_the_int8_convolution_where_it_is_exact() -> None:
-    window = Window((3, 3), (1, 1), (0, 0), (1, 1), 1)
-    if not int8.is_exact(window, 64, 64):
-        pytest.skip("this processor has no VNNI instructions")
-    for shape in GEOMETRIES:
-        engine = prepare(_problem(SPECS[1], shape, False)[0], "factored")[1]
-        assert engine.how.startswith("int8 ") and engine.layer is not None, shape
+@pytest.mark.parametrize("shape", GEOMETRIES)
+@pytest.mark.parametrize("name", ["exact", "factored"])
+def test_these_layers_run_natively(shape: str, name: str) -> None:
+    engine = prepare(_problem(SPECS[name == "factored"], shape, False)[0], name)[1]
+    assert engine.how.startswith("int8 in one pass") and engine.layer is not None
 
 
-def test_sums_beyond_float32_are_split() -> None:
+@pytest.mark.parametrize("isa", SETS)
+def test_sums_beyond_32_bits(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARRYSAVE_ISA", isa)
     fmt = FORMATS.parse("affine")
-    for depth, parts in ((500, 1), (4608, 9), (9216, 0)):
-        products = Products(MULTIPLIERS.parse("exact"), fmt, fmt)
-        problem = Problem(
-            products, Geometry("linear"), torch.full((2, depth), 255), 0, torch.tensor(128), torch.tensor(-255)
-        )
+    products = Products(MULTIPLIERS.parse("exact"), fmt, fmt)
+    for depth, ranges in ((9216, ""), (73728, " in 2 ranges of 32 bits")):
+        geometry, weight = Geometry("linear"), torch.full((2, depth), 255)
+        problem = Problem(products, geometry, weight, 0, torch.tensor(128), torch.tensor(-255))
         engine = prepare(problem, "exact")[1]
-        if parts:
-            assert engine.passes == parts or not engine.how.startswith("int8")
-        got = engine(torch.full((3, depth), 255))
-        assert got.tolist() == [[255 * 127 * depth - 255] * 2] * 3
+        assert engine.how.endswith(f"|accumulator| at most {255 * 127 * depth:.4g}{ranges}")
+        assert engine(torch.full((3, depth), 255)).tolist() == [[255 * 127 * depth - 255] * 2] * 3
+        quantizer, scale = Quantizer(fmt, torch.tensor(1.0), torch.tensor(0)), torch.tensor(1.0)
+        expected = np.float32(255 * 127 * depth - 255)  # rounded once
+        assert engine.layer is not None
+        assert engine.layer(torch.full((3, depth), 255.0), quantizer, scale).tolist() == [[expected] * 2] * 3
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_threads_bands_and_empty_batches(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARRYSAVE_ISA", isa)
+    products = Products(MULTIPLIERS.parse("kulkarni"), FORMATS.parse("affine"), FORMATS.parse("affine"))
+    generator = torch.Generator().manual_seed(0)
+    threads = torch.get_num_threads()
+    for channels, size, stride in ((1, 700, 1), (9, 5, 1), (3, 33, 2)):
+        weight = torch.randint(0, 256, (5, channels, 3, 3), generator=generator)
+        problem = Problem(products, Geometry("conv", (stride, stride), (1, 1)), weight, 7, torch.tensor(100))
+        engine, table = prepare(problem, "factored")[1], prepare(problem, "table")[1]
+        codes = torch.randint(0, 256, (2, channels, size, size), generator=generator)
+        expected = table(codes)
+        try:
+            for count in (1, 2, 3):
+                torch.set_num_threads(count)
+                assert torch.equal(engine(codes), expected), (channels, size, count)
+        finally:
+            torch.set_num_threads(threads)
+        assert engine(codes[:0]).shape == (0, *expected.shape[1:])
 
 
 def test_an_accumulator_of_one_less_than_a_multiple_of_255() -> None:
@@ -107,14 +127,11 @@ def test_an_accumulator_of_one_less_than_a_multiple_of_255() -> None:
         assert prepare(problem, name)[1](torch.full((1, depth), 255)).item() == 255 * 127 * 9216 - 255
 
 
-SATURATION = """
+UNDER_A_LIMIT = """
 import sys
 sys.path.insert(0, {tests!r})
 import torch
 import test_fused as t
-from carrysave.engines import int8
-window = t.Window((3, 3), (1, 1), (0, 0), (1, 1), 1)
-print("exact" if int8.is_exact(window, 64, 64) else "saturates")
 for shape in t.GEOMETRIES:
     for spec in t.SPECS:
         problem, codes = t._problem(spec, shape, True)
@@ -126,39 +143,45 @@ print("right")
 
 
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE"])
-def test_saturating_convolutions_are_noticed_and_not_used(isa: str) -> None:
-    program = SATURATION.format(tests=os.path.dirname(__file__))
+def test_limits_of_onednn_do_not_matter(isa: str) -> None:
+    program = UNDER_A_LIMIT.format(tests=os.path.dirname(__file__))
     environment: Any = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
-    # where the processor has no VNNI at all, or oneDNN ignores the limit, the answer may be either; never a wrong sum
     assert done.stdout.split()[-1:] == ["right"], done.stderr
 
 
 def test_bad_arguments_are_errors() -> None:
-    from carrysave._native import box_sum, expand_codes, expand_values, finish
+    from carrysave._native import DigitWeights, digit_sums
 
-    tables = np.zeros((2, 256), np.uint8)
-    codes, out = np.zeros((1, 3, 4, 4), np.uint8), np.zeros(1 * 3 * 6 * 6 * 2, np.uint8)
-    expand_codes(codes, 0, (1, 1), tables, "blocks", out, None, None, 1)
-    with pytest.raises(ValueError, match="out: 216 bytes, expected 96"):
-        expand_codes(codes, 0, (0, 0), tables, "blocks", out, None, None, 1)
-    with pytest.raises(ValueError, match="layout: planes, blocks or interleaved"):
-        expand_codes(codes, 0, (1, 1), tables, "rows", out, None, None, 1)
-    with pytest.raises(ValueError, match="addend and sums come together"):
-        expand_codes(codes, 0, (1, 1), tables, "blocks", out, np.zeros(256, np.int32), None, 1)
-    with pytest.raises(ValueError, match="low, zero, high: they must rise"):
-        expand_values(codes.astype(np.float32), 1.0, -1, 0, 255, (1, 1), tables, "blocks", out, None, None, 1)
+    v, largest = np.zeros((2, 6, 3, 3, 3), np.int8), np.full(2, 255, np.uint8)
+    with pytest.raises(ValueError, match="passes: one plane and shift for each of v expected"):
+        DigitWeights(v, [(0, 0)], 1, largest)
+    with pytest.raises(ValueError, match="passes: a plane is not there"):
+        DigitWeights(v, [(0, 0), (2, 0)], 1, largest)
+    with pytest.raises(ValueError, match="groups: they must divide the outputs"):
+        DigitWeights(v, [(0, 0), (1, 0)], 4, largest)
     with pytest.raises(TypeError, match="incompatible function arguments"):
-        expand_codes(codes.astype(np.int64), 0, (1, 1), tables, "blocks", out, None, None, 1)
-    sums, box = np.zeros((1, 1, 6, 6), np.int32), np.zeros((1, 1, 4, 4), np.int32)
-    box_sum(sums, box, (3, 3), (1, 1), (1, 1), 1)
-    with pytest.raises(ValueError, match="out: dimension 2 is 4, expected 2"):
-        box_sum(sums, box, (3, 3), (2, 2), (1, 1), 1)
-    part, result = np.zeros((1, 4, 4, 5), np.float32), np.zeros((1, 5, 4, 4), np.float32)
-    with pytest.raises(ValueError, match="parts: \\[N, H, W, O\\] expected"):
-        finish([result], None, np.zeros(5, np.int64), None, 0.0, result, 1)
-    with pytest.raises(ValueError, match="constant: one entry per channel expected"):
-        finish([part], None, np.zeros(4, np.int64), None, 0.0, result, 1)
+        DigitWeights(v.astype(np.int64), [(0, 0), (1, 0)], 1, largest)
+    weights = DigitWeights(v, [(0, 0), (1, 0)], 1, largest)
+    codes, out = np.zeros((1, 3, 4, 4), np.uint8), np.zeros((1, 6, 4, 4), np.int64)
+    good: dict[str, Any] = {
+        "weights": weights, "codes": codes, "halo": 0, "out": out, "stride": (1, 1), "padding": (1, 1),
+        "dilation": (1, 1), "tables": np.zeros((2, 256), np.uint8), "addend": None,
+        "constant": np.zeros(6, np.int64), "bound": 0.0, "threads": 1,
+    }  # fmt: skip
+    digit_sums(**good)
+    for name, value, message in (
+        ("padding", (0, 0), "out: dimension 2 is 4, expected 2"),
+        ("codes", np.zeros((1, 4, 4, 4), np.uint8), "weights: 27 taps, the input and kernel have 36"),
+        ("halo", 256, "halo: 0 to 255 expected"),
+        ("tables", np.zeros((1, 256), np.uint8), "tables: 256 entries for each plane expected"),
+        ("addend", np.zeros(3, np.int32), "addend: 256 entries expected"),
+        ("constant", np.zeros(5, np.int64), "constant: one entry per output expected"),
+        ("bound", float("nan"), "bound: 0 to 4e18 expected"),
+        ("threads", 0, "threads: 1 to 4096 expected"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            digit_sums(**{**good, name: value})
 
 
 @pytest.mark.parametrize("spec", [*SPECS[:4], ("recovery:c=6", "affine", "affine"), ("mitchell", "affine", "affine")])

@@ -38,6 +38,42 @@ def table_layer(
     scale: Any,
     threads: int,
 ) -> None: ...
+class DigitWeights:
+    blocks: int
+    def __init__(self, v: Any, passes: list[tuple[int, int]], groups: int, largest: Any) -> None: ...
+
+def digit_layer(
+    weights: DigitWeights,
+    values: Any,
+    scale: float,
+    zero: int,
+    low: int,
+    high: int,
+    out: Any,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    tables: Any,
+    addend: Any,
+    constant: Any,
+    bound: float,
+    scales: Any,
+    threads: int,
+) -> None: ...
+def digit_sums(
+    weights: DigitWeights,
+    codes: Any,
+    halo: int,
+    out: Any,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    tables: Any,
+    addend: Any,
+    constant: Any,
+    bound: float,
+    threads: int,
+) -> None: ...
 def expand_values(
     values: Any,
     scale: float,

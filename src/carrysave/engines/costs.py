@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from carrysave import native
 
-INT8_LAYER, INT8_PASS = 0.12, 0.27  # once, and for each factor and part
+INT8_LAYER, INT8_PASS = 0.06, 0.26  # once, and for each factor
+DEPTHWISE_LAYER, DEPTHWISE_PASS = 0.4, 0.1
 FLOAT32_PASS = 1.7  # codes, corrections and rounding in torch included
 TABLE_BYTE = {0: 0.3, 1: 1.2, 2: 2.1, 3: 3.2, 4: 4.2}  # by the bytes that a weight code's products span
 TABLE_WIDE = 30.0  # activation codes of more than 8 bits: loads from memory
 TABLE_IN_TORCH = 8.0
 TABLE_MATMUL = 30.0  # the second operand's rows are laid out in each call
 EXACT_MATMUL = 2.0
-NARROW_BOX = 8.0  # box sums over groups of fewer than four channels go without vector instructions
 LOGARITHM = {32: 1.5, 64: 2.7}  # by the bits of a word
 SLOW_INSTRUCTIONS = 6.0  # look-ups and logarithms without AVX-512, relative to those above
 

@@ -28,7 +28,7 @@ class Exact:
             return Prepared(_matmul(problem), cost=costs.EXACT_MATMUL)
         layer = fused_of(problem)
         if isinstance(layer, FusedLayer):
-            return Prepared(layer.call, layer.how, layer.parts, layer.cost, layer.layer)
+            return Prepared(layer.call, layer.how, layer.rank, layer.cost, layer.layer)
         zero = problem.activation_zero
         total = sum_of(problem)
         bias = problem.bias.reshape(-1, 1, 1) if problem.geometry.kind == "conv" else problem.bias

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from carrysave.engines import costs, factoring
 from carrysave.engines.exact import reach_of
 from carrysave.engines.factoring import Factors
-from carrysave.engines.fused import FusedLayer, Ingredients, fused, obstacle
+from carrysave.engines.fused import INT32, FusedLayer, Ingredients, fused, obstacle
 from carrysave.engines.problem import Geometry, Prepared, Problem, Products
 from carrysave.engines.sums import LIMITS, SumOfProducts
 
@@ -40,8 +40,7 @@ class Factored:
         assert factors is not None, "refuses() was not asked"
         layer = fused_of(problem, factors)
         if isinstance(layer, FusedLayer):
-            passes = factors.rank * (layer.parts if problem.geometry.groups == 1 else 1)
-            return Prepared(layer.call, layer.how, passes, layer.cost, layer.layer)
+            return Prepared(layer.call, layer.how, layer.rank, layer.cost, layer.layer)
         plain = _Layer(problem)
         passes = plain.rank * plain.sum.parts
         return Prepared(plain, plain.sum.how, passes, costs.FLOAT32_PASS * passes)
@@ -66,14 +65,20 @@ def fused_of(problem: Problem, factors: Factors) -> FusedLayer | str:
     x = np.arange(products.activation.low, products.activation.high + 1)
     q = torch.from_numpy(factors.q)[index] - zx * (index + products.weight.low)
     constant = q.sum((1, 2, 3)) + problem.bias
-    found: list[FusedLayer | str] = []
+    found: list[FusedLayer] = []
+    reason = ""
     for middle in _middles(v):
         digits = v - middle.reshape(-1, 1, 1, 1, 1)
         addend = factors.p + middle.numpy() @ u - int(zeros[0]) * (x - zx)
         moved = (torch.from_numpy(least.copy()).reshape(-1, 1, 1, 1, 1) * digits).sum((0, 2, 3, 4))
-        found.append(fused(problem, Ingredients(u - least[:, None], digits, addend, constant + moved)))
-    layers = [layer for layer in found if isinstance(layer, FusedLayer)]
-    return min(layers, key=lambda layer: layer.parts) if layers else found[0]
+        layer = fused(problem, Ingredients(u - least[:, None], digits, addend, constant + moved))
+        if isinstance(layer, str):
+            reason = reason or layer
+            continue
+        found.append(layer)
+        if layer.reach < INT32:
+            break
+    return min(found, key=lambda layer: layer.reach) if found else reason
 
 
 def _middles(v: torch.Tensor) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Exact convolutions of uint8 with int8 through oneDNN's quantised operator, where it is exact in this process.
+"""oneDNN's quantised convolution of uint8 with int8, which `carrysave bench` compares with where it is exact.
 
 Without VNNI instructions (an older processor, or ONEDNN_MAX_CPU_ISA) oneDNN adds pairs of products in 16 bits, which
 saturate silently. Which kernel it takes depends on the layer's kind, so each kind is tried with the largest operands

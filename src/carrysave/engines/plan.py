@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from carrysave import native
 from carrysave.engines import factoring
 from carrysave.engines.exact import EXACT
 from carrysave.engines.factored import FACTORED, factors_of
+from carrysave.engines.factoring import Factors
 from carrysave.engines.logarithmic import LOGARITHMIC
 from carrysave.engines.problem import Engine, Geometry, Prepared, Problem, Products
 from carrysave.engines.reference import REFERENCE
@@ -109,8 +112,13 @@ def _of_multiplier(multiplier: Multiplier, engine: str | None) -> Plan:
     chosen = prepare(problem, engine)[0]
     why = chosen.why
     if chosen.engine in ("exact", "factored"):
-        why = f"{chosen.digits} exact convolution{'s' * (chosen.digits != 1)} in one; float32 is exact up to K = "
-        why += f"{LIMITS[torch.float32] // _largest_term(products)}, and longer sums are split"
+        factors = factors_of(problem) if products.has_table else None
+        if native.available and factors is not None and 0 < factors.rank == factors.digits:
+            kind, bits, depth = "int8", "int32", (1 << 31) // _largest_digits(factors)
+        else:
+            kind, bits, depth = "float32", "float32", LIMITS[torch.float32] // _largest_term(products)
+        why = f"{chosen.digits} {kind} convolution{'s' * (chosen.digits != 1)} in one, "
+        why += f"exact in {bits} up to K = {depth}, and longer sums are split"
     return Plan(chosen.engine, chosen.rank, chosen.multiplier_rank, chosen.digits, why)
 
 
@@ -120,6 +128,14 @@ def _largest_term(products: Products) -> int:
         return max(1, products.activation.high * products.weight.high)
     half = (factors.u.max(0) - factors.u.min(0) + 1) // 2
     return max(1, int((half * abs(factors.v).max(1)).sum()))
+
+
+def _largest_digits(factors: Factors) -> int:
+    """The same in digits: activations from 0, weights shifted no further than to fit 8 bits."""
+    lowest, highest = factors.v.min(1), factors.v.max(1)
+    shift = np.minimum(np.maximum(0, highest - 127), lowest + 128)
+    weights = np.maximum(abs(lowest - shift), abs(highest - shift))
+    return max(1, int(((factors.u.max(0) - factors.u.min(0)) * weights).sum()))
 
 
 def _described(problem: Problem, engine: str, reason: str, prepared: Prepared | None = None) -> tuple[Plan, Prepared]:

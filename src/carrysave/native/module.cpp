@@ -23,5 +23,6 @@ NB_MODULE(_native, m) {
     m.def("chosen_set", [] { return std::string(isa_name(chosen_isa())); }, "The set that kernels use now.");
     bind_table(m);
     bind_activation(m);
+    bind_digits(m);
     bind_logarithmic(m);
 }
