@@ -24,6 +24,7 @@ ORDER = [
     {"hardware"},
     {"data", "histograms", "ranges", "recipes", "quantizers", "running"},
     {"engines"},
+    {"slopes", "settings", "preparation", "gradients", "operators"},
     {"layers", "functional", "emulation", "calibration"},
     {"training", "quantized_training", "onnx_import"},
     {"evaluation", "networks", "bench"},

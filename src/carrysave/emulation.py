@@ -17,6 +17,8 @@ from carrysave.functional import Handler, Tracker
 from carrysave.layers import EmulatedConv2d, EmulatedLinear, Emulation
 from carrysave.multipliers import Multiplier
 from carrysave.recipes import Arithmetic, Recipe, Rule
+from carrysave.settings import Setting
+from carrysave.slopes import GRADIENTS, Straight, Table
 
 if TYPE_CHECKING:
     from carrysave.calibration import Calibration, LayerRecord
@@ -50,6 +52,7 @@ def emulate(
     *,
     multiplier: Multiplier | str | None = None,
     engine: str | None = None,
+    gradient: Straight | Table | str = "straight",
 ) -> Any:
     """A copy of `model` whose layers compute as `recipe` says; it has `.replaced` and `.left`.
 
@@ -57,9 +60,13 @@ def emulate(
         recipe: which layer gets which arithmetic. Without it every layer that can gets `multiplier` (exact without
             that, too) with its natural formats.
         engine: the engine for all layers; each layer's plan chooses without it.
+        gradient: how gradients pass the multipliers in training: "straight" as if they were exact; "table" by the slope
+            of their tables, smoothed over 4 codes on either side, or "table:16" over 16 (slopes.py); formats of up to
+            12 bits.
 
     Raises:
-        ValueError: if a rule names a layer that cannot be emulated, or an arithmetic or engine cannot serve a layer.
+        ValueError: if a rule names a layer that cannot be emulated, or an arithmetic, engine or gradient cannot serve a
+            layer.
     """
     if recipe is not None and multiplier is not None:
         raise ValueError("emulate: give a recipe or a multiplier, not both; a recipe's arithmetics name theirs")
@@ -67,12 +74,20 @@ def emulate(
         engine_named(engine)
     if recipe is None:
         recipe = Recipe([Rule("*", Arithmetic.natural("exact" if multiplier is None else multiplier))])
-    return _Builder(copy.deepcopy(model), calibration, recipe, engine).build()
+    return _Builder(copy.deepcopy(model), calibration, recipe, engine, GRADIENTS.parse(gradient)).build()
 
 
 class _Builder:
-    def __init__(self, model: nn.Module, calibration: Calibration, recipe: Recipe, engine: str | None):
-        self.model, self.calibration, self.recipe, self.engine = model, calibration, recipe, engine
+    def __init__(
+        self,
+        model: nn.Module,
+        calibration: Calibration,
+        recipe: Recipe,
+        engine: str | None,
+        gradient: Straight | Table,
+    ):
+        self.model, self.calibration, self.recipe = model, calibration, recipe
+        self.engine, self.gradient = engine, gradient
         self.replaced: list[Replaced] = []
         self.left: list[Left] = []
         self.functions: dict[str, Emulation] = {}
@@ -170,9 +185,8 @@ class _Builder:
         arithmetic = self.calibration.arithmetic(record.name, arithmetic)
         activation, weight = self.calibration.quantizers(record.name, arithmetic)
         stated = record.given is not None and record.given.weight is not None
-        return Emulation(
-            record.name, arithmetic, activation, self.engine, weight if stated or record.second is not None else None
-        )
+        second = weight if stated or record.second is not None else None
+        return Emulation(Setting(record.name, arithmetic, activation, second, self.engine, self.gradient))
 
     def _set(self, module: nn.Module, emulated: nn.Module) -> None:
         """Everywhere: a layer may be used in several places."""

@@ -3,6 +3,9 @@
 A torch function mode sees the calls; hooks on the modules say in which module the model is. A call is named by that
 module's path and its index among the module's calls in one forward pass: "blocks.0.attention.matmul1". A scaled dot
 product attention counts as two matmuls, nn.MultiheadAttention as the F.linear and matmul calls that it consists of.
+
+torch.compile, with fullgraph too, and torch.export trace through mode and hooks. What they cannot do: torch.export with
+strict=True, which is refused (`STRICT_EXPORT`).
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +36,12 @@ _UNSUPPORTED = {
     torch.vdot: "vdot", torch.Tensor.vdot: "vdot", torch.Tensor.inner: "inner", torch.linalg.vecdot: "vecdot",
     torch.linalg.matmul: "linalg_matmul", torch.chain_matmul: "chain_matmul", torch.linalg.multi_dot: "multi_dot",
 }  # fmt: skip
+_ATTENTION = tuple(inspect.signature(F.multi_head_attention_forward).parameters)
 Matmul = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor]
+STRICT_EXPORT = (
+    "torch.export with strict=True does not show `a @ b` to a torch function mode, so products would be missed;"
+    " use strict=False, its default"
+)
 OWN_CALLS = (
     nn.Linear,
     nn.Conv1d,
@@ -73,7 +80,7 @@ class Tracker:
 
     def __init__(self, handler: Handler):
         self.handler = handler
-        self._stack: list[tuple[str, bool, Counter[str]]] = []
+        self._stack: list[tuple[str, bool, dict[str, int]]] = []
         self._modes: list[_Mode] = []
 
     def attach(self, model: nn.Module) -> list[Any]:
@@ -86,10 +93,12 @@ class Tracker:
 
     def enter(self, name: str, owns_calls: bool) -> None:
         if not self._stack:
+            if torch.compiler.is_exporting() and torch.compiler.is_dynamo_compiling():
+                raise ValueError(STRICT_EXPORT)
             mode = _Mode(self)
             mode.__enter__()
             self._modes.append(mode)
-        self._stack.append((name, owns_calls, Counter()))
+        self._stack.append((name, owns_calls, {}))
 
     def leave(self, name: str) -> None:
         if self._stack and self._stack[-1][0] == name:
@@ -105,7 +114,7 @@ class Tracker:
     def name(self, kind: str) -> str:
         """The next name for a call of this kind in the present module."""
         path, _, counts = self._stack[-1]
-        counts[kind] += 1
+        counts[kind] = counts.get(kind, 0) + 1
         return f"{path}{'.' if path else ''}{kind}{counts[kind] - 1}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -268,7 +277,7 @@ def unusual_attention(*args: Any, **kwargs: Any) -> bool:
     """True for arguments of F.multi_head_attention_forward that `multi_head_attention` leaves to torch: added biases of
     keys and values, an added zero, static keys.
     """
-    given = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs).arguments
+    given = {**dict(zip(_ATTENTION, args, strict=False)), **kwargs}
     extra = ("bias_k", "bias_v", "static_k", "static_v")
     return bool(given.get("add_zero_attn")) or any(given.get(name) is not None for name in extra)
 

@@ -14,8 +14,10 @@ The semantics, once and for all engines:
 * The result is that integer, rounded once to float32, times sx sw (rounded to float32).
 
 Weight scales follow the weights: they are computed again whenever the weights have changed. Activation scales are
-calibrated and stay. The gradient is straight-through: that of the float layer at the represented values, zero where a
-value saturates.
+calibrated and stay. The gradient is by default straight-through: that of the float layer at the represented values,
+zero where a value saturates; or it follows the slope of the multiplier's table (slopes.py).
+
+The computation itself is in operators.py, as torch operators, which torch.compile and torch.export take as they are.
 """
 
 from __future__ import annotations
@@ -26,201 +28,67 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from carrysave.engines.plan import Plan, prepare
-from carrysave.engines.problem import Geometry, Prepared, Problem, Products
-from carrysave.quantizers import Quantizer, quantizer_of_weights
+from carrysave import operators
+from carrysave.engines.plan import Plan
+from carrysave.engines.problem import Geometry, Prepared, Products
+from carrysave.preparation import preparations_of_layer
+from carrysave.quantizers import Quantizer
 from carrysave.recipes import Arithmetic
-
-LARGEST_BIAS = 2.0**62
+from carrysave.settings import Setting
 
 
 class Emulation:
-    """What makes a layer integer: its arithmetic and calibrated activation scale, and the engine for its weights.
+    """What makes a layer integer: its setting, and what is ready for it as long as this object lives.
 
     Attributes:
-        layer: the layer's name, for messages.
-        activation: the activation's quantizer (calibrated).
-        weight: the second operand's quantizer if that is calibrated too (a matmul) or stated by the model; else
-            computed from the weights.
-        plan: of the last preparation; None before the first.
+        setting: arithmetic, calibrated scales, engine and gradient.
+        text: the setting as the operators take it.
     """
 
-    def __init__(
-        self,
-        layer: str,
-        arithmetic: Arithmetic,
-        activation: Quantizer,
-        engine: str | None = None,
-        weight: Quantizer | None = None,
-    ):
-        self.layer, self.arithmetic, self.engine = layer, arithmetic, engine
-        self.activation, self.weight = activation, weight
-        self.products = Products(*arithmetic.parts)
-        self.plan: Plan | None = None
-        self._key: tuple[Any, ...] | None = None
-        self._kept: tuple[Prepared, Quantizer, torch.Tensor] | None = None
+    def __init__(self, setting: Setting):
+        self.setting, self.text = setting, setting.text
+        self._kept = preparations_of_layer(setting)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_key": None, "_kept": None}  # the engine holds tables and closures; it is made again
+        return {"text": self.text}  # engines hold tables and closures; they are found or made again
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(Setting.parse(state["text"]))
+
+    @property
+    def layer(self) -> str:
+        """The layer's name, for messages."""
+        return self.setting.layer
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return self.setting.arithmetic
+
+    @property
+    def products(self) -> Products:
+        return self.setting.products
+
+    @property
+    def activation(self) -> Quantizer:
+        """The activation's quantizer (calibrated)."""
+        return self.setting.activation
+
+    @property
+    def plan(self) -> Plan | None:
+        """Of the last preparation that chose an engine; None before the first."""
+        return self._kept.plan
 
     def prepared(
         self, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> tuple[Prepared, Quantizer, torch.Tensor]:
         """The engine for these very weights, their quantizer, and the layer's output scale."""
-        key = (geometry, weight.device)
-        if self._kept is None or self._key is None or self._key[0] != key or not self._same(weight, bias):
-            self._kept = self._prepare(weight.detach(), None if bias is None else bias.detach(), geometry)
-            old_bias = None if bias is None else bias.detach().clone()
-            self._key = (key, weight.detach().clone(memory_format=torch.contiguous_format), old_bias)
-        return self._kept
+        ready = self._kept.of(weight, bias, geometry)
+        return ready.engine, ready.quantizer, ready.scale
 
     def prepared_matmul(self) -> tuple[Prepared, Quantizer, torch.Tensor]:
         """The engine for two operands that both come with the call."""
-        assert self.weight is not None
-        if self._kept is None:
-            problem = Problem(
-                self.products,
-                Geometry("matmul"),
-                None,
-                int(self.activation.zero),
-                self.weight.zero,
-            )
-            self.plan, engine = self._planned(problem)
-            self._kept = engine, self.weight, self.activation.scale * self.weight.scale
-        return self._kept
-
-    def check_activation(self, x: torch.Tensor) -> None:
-        """Raises ValueError, naming the layer, where an activation is not finite."""
-        self._check_finite(x, "an activation")
-
-    def activation_codes(self, x: torch.Tensor) -> torch.Tensor:
-        """Codes of an activation; raises like `check_activation`."""
-        self.check_activation(x)
-        return self.activation.codes(x)
-
-    def weight_codes(self, w: torch.Tensor) -> torch.Tensor:
-        """Codes of a matmul's second operand."""
-        assert self.weight is not None
-        self._check_finite(w, "the second operand")
-        return self.weight.codes(w)
-
-    def _same(self, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
-        assert self._key is not None
-        _, old_weight, old_bias = self._key
-        if (bias is None) != (old_bias is None) or weight.shape != old_weight.shape:
-            return False
-        if bias is not None and not torch.equal(bias, old_bias):
-            return False
-        # every weight, for changes through .data leave no other trace; it costs a pass over the weights
-        return torch.equal(weight, old_weight)
-
-    def _prepare(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-    ) -> tuple[Prepared, Quantizer, torch.Tensor]:
-        self._check_finite(weight, "a weight")
-        _, _, fmt = self.arithmetic.parts
-        ranges: Any = self.arithmetic.ranges
-        quantizer = self.weight or quantizer_of_weights(weight, fmt, ranges, self.arithmetic.weight_scales)
-        scale = (self.activation.scale * quantizer.scale).to(weight.device)
-        integer = torch.zeros((), dtype=torch.int64, device=weight.device)
-        if bias is not None:
-            self._check_finite(bias, "a bias")
-            units = torch.round(bias.to(torch.float64) / scale.to(torch.float64))
-            if units.numel() and float(units.abs().max()) >= LARGEST_BIAS:
-                raise ValueError(
-                    f"layer {self.layer!r}: a bias is {float(units.abs().max()):.3g} times the product of the scales,"
-                    " more than the accumulator holds; calibrate with the data that the layer will see"
-                )
-            integer = units.to(torch.int64)
-        problem = Problem(
-            self.products,
-            geometry,
-            quantizer.codes(weight),
-            int(self.activation.zero),
-            quantizer.zero.to(weight.device),
-            integer,
-        )
-        self.plan, engine = self._planned(problem)
-        return engine, quantizer, scale
-
-    def _planned(self, problem: Problem) -> tuple[Plan, Prepared]:
-        try:
-            return prepare(problem, self.engine)
-        except ValueError as error:
-            raise ValueError(f"layer {self.layer!r}: {error}") from error
-
-    def _check_finite(self, x: torch.Tensor, what: str) -> None:
-        # a sum is infinite or NaN if a term is, and costs one pass; only then look closer
-        if x.numel() and not bool(torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else None))):
-            bad = int((~torch.isfinite(x)).sum())
-            if bad:
-                raise ValueError(f"layer {self.layer!r}: {what} is NaN or infinite ({bad} of {x.numel()} values)")
-
-
-def rescaled(acc: torch.Tensor, scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """The layer's result: the integer rounded once to float32, times the scale (per channel along dimension 1)."""
-    if scale.ndim:
-        scale = scale.reshape(-1, *(1,) * (acc.ndim - 2))
-    return (acc.to(torch.float32) * scale).to(like.dtype)
-
-
-class _Product(torch.autograd.Function):
-    """Conv or linear: forward in integers, backward of the float layer at the represented values."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, core: Emulation, geometry: Geometry,
-        ready: tuple[Prepared, Quantizer, torch.Tensor],
-    ) -> torch.Tensor:  # fmt: skip
-        engine, quantizer, scale = ready
-        ctx.save_for_backward(x, weight)
-        ctx.core, ctx.geometry, ctx.quantizer, ctx.has_bias = core, geometry, quantizer, bias is not None
-        if engine.layer is not None and x.dtype == torch.float32 and x.device.type == "cpu":
-            core.check_activation(x)
-            return engine.layer(x, core.activation, scale)
-        return rescaled(engine(core.activation_codes(x)), scale, x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
-        x, weight = ctx.saved_tensors
-        activation, quantizer, g = ctx.core.activation, ctx.quantizer, ctx.geometry
-        grad = grads[0].contiguous()
-        x_values = activation.values(activation.codes(x)).to(x.dtype)
-        w_values = quantizer.values(quantizer.codes(weight)).to(weight.dtype)
-        need_x, need_w, need_b = ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2]
-        if g.kind == "linear":
-            grad_x = grad @ w_values if need_x else None
-            grad_w = grad.T @ x_values if need_w else None
-        else:
-            grad_x, grad_w, _ = torch.ops.aten.convolution_backward(
-                grad, x_values, w_values, None, g.stride, g.padding, g.dilation, False, (0, 0), g.groups,
-                (need_x, need_w, False),
-            )  # fmt: skip
-        if grad_x is not None:
-            grad_x = grad_x * activation.inside(x)
-        if grad_w is not None:
-            grad_w = grad_w * quantizer.inside(weight)
-        axes = [d for d in range(grad.ndim) if d != 1]
-        return grad_x, grad_w, grad.sum(axes) if need_b and ctx.has_bias else None, None, None, None
-
-
-class _Matmul(torch.autograd.Function):
-    """[B, M, K] @ [B, K, O], both activations."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, core: Emulation) -> torch.Tensor:
-        engine, _, scale = core.prepared_matmul()
-        ctx.save_for_backward(x, w)
-        ctx.core = core
-        return rescaled(engine(core.activation_codes(x), core.weight_codes(w)), scale, x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
-        x, w = ctx.saved_tensors
-        left, right = ctx.core.activation, ctx.core.weight
-        grad_x = grads[0] @ right.values(right.codes(w)).to(w.dtype).mT * left.inside(x)
-        grad_w = left.values(left.codes(x)).to(x.dtype).mT @ grads[0] * right.inside(w)
-        return grad_x, grad_w, None
+        ready = self._kept.matmul(torch.device("cpu"))
+        return ready.engine, ready.quantizer, ready.scale
 
 
 def conv2d(
@@ -229,30 +97,25 @@ def conv2d(
     """[N, C, H, W] or [C, H, W], like F.conv2d."""
     if x.ndim == 3:
         return conv2d(core, x[None], weight, bias, geometry)[0]
-    _check_channels(core, x, 1, weight.shape[1] * geometry.groups)
-    ready = core.prepared(weight, bias, geometry)
-    return _Product.apply(x, weight, bias, core, geometry, ready)  # type: ignore[return-value]
+    g = geometry
+    return operators.conv2d(x, weight, bias, core.text, g.stride, g.padding, g.dilation, g.groups)
 
 
 def linear(core: Emulation, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """[..., K] to [..., O], like F.linear."""
-    _check_channels(core, x, x.ndim - 1, weight.shape[1])
-    geometry = Geometry("linear")
-    ready = core.prepared(weight, bias, geometry)
-    rows = _Product.apply(x.reshape(-1, x.shape[-1]), weight, bias, core, geometry, ready)
-    return rows.reshape(*x.shape[:-1], weight.shape[0])  # type: ignore[union-attr]
+    return operators.linear(x, weight, bias, core.text)
 
 
 def matmul(core: Emulation, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """Like torch.matmul, for all its shapes of one dimension and more, with broadcasting."""
     left, right = x[None] if x.ndim == 1 else x, w[:, None] if w.ndim == 1 else w
     batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    result = _Matmul.apply(
+    result = operators.matmul(
         left.expand(*batch, *left.shape[-2:]).reshape(-1, *left.shape[-2:]),
         right.expand(*batch, *right.shape[-2:]).reshape(-1, *right.shape[-2:]),
-        core,
+        core.text,
     )
-    result = result.reshape(*batch, *result.shape[-2:])  # type: ignore[union-attr]
+    result = result.reshape(*batch, *result.shape[-2:])
     result = result[..., 0, :] if x.ndim == 1 else result
     return result[..., 0] if w.ndim == 1 else result
 
@@ -281,11 +144,6 @@ def call_geometry(
 def _pair(value: Any) -> tuple[int, int]:
     values = (value,) if isinstance(value, int) else tuple(value)
     return values[0], values[-1]
-
-
-def _check_channels(core: Emulation, x: torch.Tensor, dimension: int, expected: int) -> None:
-    if x.shape[dimension] != expected:
-        raise ValueError(f"layer {core.layer!r}: {expected} input channels expected, got a tensor {tuple(x.shape)}")
 
 
 class EmulatedConv2d(nn.Conv2d):

@@ -57,6 +57,12 @@ class Quantizer:
         """`x` as its codes represent it; the gradient passes straight through, and is 0 where x saturates."""
         return _StraightThrough.apply(x, self)  # type: ignore[return-value]
 
+    def beside(self, x: torch.Tensor) -> Quantizer:
+        """On the device of `x`: there, division by a number from elsewhere may become a product, which rounds twice."""
+        if self.scale.device == x.device:
+            return self
+        return Quantizer(self.format, self.scale.to(x.device), self.zero.to(x.device))
+
     def _shaped(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self.scale.ndim == 0:
             return self.scale, self.zero
