@@ -30,9 +30,11 @@ ORDER = [
     {"evaluation", "networks", "bench"},
     {"methods"},
     {"study", "results", "store", "trials", "loading", "questions", "records", "exploration", "powers"},
+    {"samples", "toolbox"},
     {"reproductions"},
     {"report"},
     {"description", "clocked"},
+    {"run_command"},
     {"cli"},
 ]
 PLACE = {part: place for place, parts in enumerate(ORDER) for part in parts}

@@ -22,7 +22,7 @@ _PUBLIC = {
     "table": "carrysave.tables",
     "multiply": "carrysave.tables",
 }
-_MODULES = ("data", "networks", "multipliers", "formats", "errors", "hardware", "engines")
+_MODULES = ("data", "networks", "multipliers", "formats", "errors", "hardware", "engines", "methods")
 
 
 def multiplier(spec: Any) -> Any:
