@@ -5,9 +5,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from carrysave.study import Study, StudyError, load_study
+import carrysave as cs
+from carrysave.questions import study_recipe
+from carrysave.study import Study, StudyError, load_recipes, load_study
 from carrysave.toml_lines import line_of, toml_lines
 
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
@@ -238,3 +241,40 @@ def test_every_value_that_tomllib_reads_has_a_line() -> None:
     for text in (DOCUMENT, *(path.read_text() for path in STUDIES.glob("*.toml"))):
         lines = toml_lines(text)
         assert set(paths(tomllib.loads(text))) <= set(lines)
+
+
+def test_files_of_multipliers_lie_beside_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder: table:FILE and compressed:FILE.json in the list, and in a recipe's rules."""
+    folder, elsewhere = tmp_path / "studies", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    np.save(folder / "exact.npy", np.outer(np.arange(256), np.arange(256)))
+    (folder / "design.json").write_text(cs.multiplier("compressed:heam").design.json)
+    path = write(
+        folder,
+        'network = "lenet"\ndata = "digits"\n'
+        'multipliers = ["table:exact.npy", "compressed:design.json", "compressed:heam"]\n'
+        '[[recipes]]\nname = "own"\nrules = [{layers = "*", multiplier = "table:file=exact.npy"}]\n',
+    )
+    study = load_study(path)
+    table, design, heam = (cs.multiplier(spec) for spec in study.multipliers)
+    assert table.file == str(folder / "exact.npy") and (table.entries[7, 9], table.entries[255, 255]) == (63, 65025)
+    assert design.key == heam.key and heam.source == "heam"
+    assert cs.multiplier(study.recipes[0].rules[0].multiplier) == table
+    assert [recipe.name for recipe in load_recipes(path).recipes] == ["own"]
+    path.write_text('network = "lenet"\ndata = "digits"\nmultipliers = ["table:absent.csv"]\n')
+    with pytest.raises(StudyError, match=r"line 3: multipliers\[1\]: .*no table file .*studies.absent\.csv"):
+        load_study(path)
+
+
+def test_recipes_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, '[formats]\nweight = "affine:bits=4"\n[[recipes]]\nname = "a"\nrules = [{layers = "fc*"}]\n')
+    found = load_recipes(path)
+    rule = study_recipe(found, found.recipes[0].rules).rules[0]
+    assert rule.pattern == "fc*" and rule.arithmetic == cs.Arithmetic(weight="affine:bits=4")
+    path.write_text("[[recipe]]\nname = 'a'\n")
+    with pytest.raises(
+        StudyError, match=r"(?s)recipes: missing; .*line 1: recipe: unknown key \(did you mean 'recipes'\?\)"
+    ):
+        load_recipes(path)

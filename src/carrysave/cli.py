@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from carrysave import __version__
+from carrysave.run_command import run
 
 if TYPE_CHECKING:
     from carrysave.results import Results
@@ -21,7 +22,7 @@ MANY = ("--multiplier", "--liberty")  # options that take several values: --mult
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """`--multiplier a b` -> `--multiplier a --multiplier b`, up to the next option, study or `file.py:object`."""
+    """`--multiplier a b` -> `--multiplier a --multiplier b`, up to the next option, study, network or `file.py:object`."""
     out: list[str] = []
     current = ""
     for argument in arguments:
@@ -30,7 +31,7 @@ def spread(arguments: list[str]) -> list[str]:
             current = named if named in MANY and not equals else ""
             out.append(argument)
             continue
-        if current and (argument.endswith(".toml") or ".py:" in argument):
+        if current and (argument.endswith((".toml", ".onnx")) or ".py:" in argument):
             current = ""
         if current and out[-1] != current:
             out.append(current)
@@ -453,6 +454,9 @@ def bench(
     from carrysave.report import benchmark
 
     benchmark.run(case or [], multiplier or [], threads or [], repeats, memory, picture, as_json)
+
+
+app.command(cls=_ManyValues)(run)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from carrysave.data import Batches
 from carrysave.multipliers import MULTIPLIERS, Multiplier
 from carrysave.recipes import Arithmetic, Recipe, Rule
 from carrysave.results import Kind
-from carrysave.study import Formats, Study
+from carrysave.study import Formats, RecipeFile, Study
 
 if TYPE_CHECKING:
     from carrysave.hardware.library import Library
@@ -87,7 +87,8 @@ def arithmetic_for(m: Multiplier | str, formats: Formats, ranges: str = "minmax"
     return Arithmetic(formats.activation or activation, formats.weight or weight, m, ranges, formats.weight_scales)
 
 
-def study_recipe(study: Study, rules: Iterable[Any]) -> Recipe:
+def study_recipe(study: Study | RecipeFile, rules: Iterable[Any]) -> Recipe:
+    """A recipe from the rules of a study's or a recipe file's table."""
     made = []
     for rule in rules:
         own = {key: getattr(rule, key) or getattr(study.formats, key) for key in ("activation", "weight")}

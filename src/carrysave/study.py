@@ -4,7 +4,7 @@
 title = "Which multiplier does a small LeNet tolerate?"
 network = "lenet"               # or "my_net.py:model", a Python file beside the study (it is executed)
 data = "digits"                 # or "my_data.py:test"
-multipliers = ["exact", "kulkarni", "drum:k=6"]
+multipliers = ["exact", "kulkarni", "drum:k=6"]    # "table:products.csv" lies beside the study
 seed = 0
 
 [calibration]
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from carrysave import data, networks
 from carrysave.registry import nearest
@@ -60,10 +60,25 @@ class StudyError(ValueError):
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
 
 
-def _multiplier(spec: str) -> str:
+def _multiplier(spec: str, info: ValidationInfo) -> str:
     from carrysave.multipliers import MULTIPLIERS
 
-    MULTIPLIERS.parse(spec)
+    found = beside(spec, Path((info.context or {}).get("folder", ".")))
+    MULTIPLIERS.parse(found)
+    return found
+
+
+def beside(spec: str, folder: Path) -> str:
+    """A multiplier's spec with the file that it names taken from `folder`: table:FILE, compressed:FILE.json."""
+    name, _, arguments = spec.strip().partition(":")
+    parts = arguments.split(",")
+    for index, part in enumerate(parts):
+        key, equals, value = (word.strip() for word in part.partition("="))
+        file = value if equals else key
+        named = (name == "table" and key == "file") or (name == "compressed" and key == "source")
+        if (named or not equals) and (name == "table" or (name == "compressed" and file.endswith(".json"))):
+            parts[index] = f"{key}={folder / file}" if equals else str(folder / file)
+            return f"{name}:{','.join(parts)}"
     return spec
 
 
@@ -157,6 +172,14 @@ class RecipeTable(_Table):
     rules: list[RuleTable] = Field(min_length=1)
 
 
+class RecipeFile(_Table):
+    """The recipes of a file, with what the rules leave open; a study is one, and may say more."""
+
+    recipes: list[RecipeTable] = Field(min_length=1)
+    formats: Formats = Formats()
+    calibration: CalibrationTable = CalibrationTable()
+
+
 class Study(_Table):
     """A checked study file. `folder` is where relative paths in it start."""
 
@@ -182,6 +205,7 @@ _HINTS = {
     "data": 'a study says on which data: data = "digits" or data = "my_data.py:test"',
     "layers": 'a rule says for which layers: layers = "conv1" or layers = "*"',
     "name": 'a recipe needs a name: name = "first layer exact"',
+    "recipes": "name recipes with [[recipes]]",
     "rules": 'a recipe needs rules = [{layers = "*", multiplier = "drum:k=6"}]',
 }
 
@@ -299,27 +323,52 @@ def load_study(path: str | Path) -> Study:
     Raises StudyError with all its problems, OSError if it cannot be read.
     """
     path = Path(path)
-    raw = path.read_bytes()
-    try:
-        text = raw.decode().replace("\r\n", "\n")
-        values = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise StudyError(path, [Problem(line, "", "not UTF-8 text")]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(path, [_syntax(str(error), text)]) from None
+    text, values = _document(path)
     found = list(_consistency(values, path.parent))
     study = None
     try:
-        study = Study.model_validate({**values, "folder": str(path.parent)})
+        study = Study.model_validate({**values, "folder": str(path.parent)}, context={"folder": path.parent})
     except ValidationError as error:
         found += [(e["loc"], _friendly(e)) for e in error.errors(include_url=False)]
     if study is not None and not found:
         found += _misfits(study)
     if found or study is None:
-        lines = toml_lines(text)
-        raise StudyError(path, [Problem(line_of(lines, at), _dotted(at), message) for at, message in found])
+        raise _study_error(path, text, found)
     return study
+
+
+def load_recipes(path: str | Path) -> RecipeFile:
+    """The recipes of a TOML file: [[recipes]], and [formats] and [calibration] as a study has them.
+
+    Raises StudyError with all its problems, OSError if it cannot be read.
+    """
+    path = Path(path)
+    text, values = _document(path)
+    wanted = {
+        key: value for key, value in values.items() if key in RecipeFile.model_fields or key not in _fields_at(())
+    }
+    try:
+        return RecipeFile.model_validate(wanted, context={"folder": path.parent})
+    except ValidationError as error:
+        raise _study_error(path, text, [(e["loc"], _friendly(e)) for e in error.errors(include_url=False)]) from None
+
+
+def _document(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a TOML file and what it says. Raises StudyError, OSError."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode().replace("\r\n", "\n")
+        return text, tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise StudyError(path, [Problem(line, "", "not UTF-8 text")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(path, [_syntax(str(error), text)]) from None
+
+
+def _study_error(path: Path, text: str, found: Iterable[tuple[tuple[Any, ...], str]]) -> StudyError:
+    lines = toml_lines(text)
+    return StudyError(path, [Problem(line_of(lines, at), _dotted(at), message) for at, message in found])
 
 
 def study_of_network(network: str, options: dict[str, Any]) -> Study:
