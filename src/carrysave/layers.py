@@ -31,6 +31,7 @@ from torch import nn
 from carrysave import operators
 from carrysave.engines.plan import Plan
 from carrysave.engines.problem import Geometry, Prepared, Products
+from carrysave.operators import rescaled as rescaled
 from carrysave.preparation import preparations_of_layer
 from carrysave.quantizers import Quantizer
 from carrysave.recipes import Arithmetic

@@ -27,11 +27,11 @@ WINDOW = "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups"
 LINEAR = Geometry("linear")
 
 
-def rescaled(acc: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def rescaled(acc: torch.Tensor, scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """The layer's result: the integer rounded once to float32, times the scale (per channel along dimension 1)."""
     if scale.ndim:
         scale = scale.reshape(-1, *(1,) * (acc.ndim - 2))
-    return (acc.to(torch.float32) * scale).to(dtype)
+    return (acc.to(torch.float32) * scale).to(like.dtype)
 
 
 def _register(name: str, schema: str) -> Any:
@@ -63,7 +63,7 @@ def matmul(x: torch.Tensor, w: torch.Tensor, setting: str) -> torch.Tensor:
     ready = kept.matmul(x.device)
     codes = _codes(kept.setting, kept.setting.activation, x, "an activation")
     others = _codes(kept.setting, ready.quantizer, w, "the second operand")
-    return rescaled(ready.engine(codes, others), ready.scale, x.dtype).contiguous()
+    return rescaled(ready.engine(codes, others), ready.scale, x).contiguous()
 
 
 def _product(
@@ -78,7 +78,7 @@ def _product(
         kept.setting.check_finite(x, "an activation")
         return engine.layer(x, kept.setting.activation, ready.scale).contiguous()
     codes = _codes(kept.setting, kept.setting.activation, x, "an activation")
-    return rescaled(engine(codes), ready.scale, x.dtype).contiguous()
+    return rescaled(engine(codes), ready.scale, x).contiguous()
 
 
 def _codes(setting: Setting, quantizer: Quantizer, x: torch.Tensor, what: str) -> torch.Tensor:
