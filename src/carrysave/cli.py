@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from carrysave import __version__
+from carrysave.design_command import design
 from carrysave.run_command import run
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MANY = ("--multiplier", "--liberty")  # options that take several values: --mult
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """`--multiplier a b` -> `--multiplier a --multiplier b`, up to the next option, study, network or `file.py:object`."""
+    """`--multiplier a b` -> `--multiplier a --multiplier b`, up to the next option, file or `file.py:object`."""
     out: list[str] = []
     current = ""
     for argument in arguments:
@@ -457,6 +458,7 @@ def bench(
 
 
 app.command(cls=_ManyValues)(run)
+app.command(cls=_ManyValues)(design)
 
 
 def main() -> None:
