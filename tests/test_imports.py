@@ -17,7 +17,7 @@ SOURCE = Path(carrysave.__file__).parent
 # From left to right; a part may import its own line and the lines above, those inside functions included.
 # A new part of the package takes its place here.
 ORDER = [
-    {"paths", "bits", "planes", "registry", "native", "toml_lines", "table_files"},
+    {"paths", "bits", "adder_graphs", "planes", "registry", "native", "toml_lines", "table_files"},
     {"formats"},
     {"multipliers"},
     {"tables", "errors"},
@@ -34,7 +34,7 @@ ORDER = [
     {"reproductions"},
     {"report"},
     {"description", "clocked"},
-    {"run_command"},
+    {"run_command", "design_command"},
     {"cli"},
 ]
 PLACE = {part: place for place, parts in enumerate(ORDER) for part in parts}

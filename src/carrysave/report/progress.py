@@ -16,6 +16,7 @@ STAGES = {
     "errors": "Errors",
     "cost": "Synthesis",
     "power": "Power",
+    "search": "Search",
     "synthesis": "Synthesis",
     "clock": "At a clock",
 }

@@ -32,7 +32,6 @@ class Designed:
     Attributes:
         label: "design", "HEAM" (published), "exact".
         error: E_d, equation 3.
-        mean_error: expected error with its sign; None where it was not computed (operands above 12 bits).
         area_um2: of the smallest circuit; None where synthesis was stopped.
         delay_ps: of the fastest.
         power_uw: of the smallest circuit that meets the clock, under these operands; None where none does.
@@ -43,7 +42,6 @@ class Designed:
     label: str
     multiplier: Multiplier
     error: Expected
-    mean_error: float | None
     area_um2: float | None
     delay_ps: float | None
     power_uw: float | None
@@ -97,7 +95,7 @@ def _without_cost(
     if predicted is not None and error.pairs and not error.standard_error:
         assert abs(error.value - predicted.error) <= _ROUNDING * mean_square_product(distribution), m.spec
     area = prices.fitted().area(m.design) if isinstance(m, Compressed) else None
-    return Designed(label, m, error, None, None, None, None, None, area)
+    return Designed(label, m, error, None, None, None, None, area)
 
 
 def _with_cost(
