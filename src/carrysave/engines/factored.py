@@ -99,7 +99,7 @@ def factors_of(problem: Problem) -> Factors | None:
     if problem.weight is None:
         return whole
     columns = np.zeros(products.table.shape[1], bool)
-    columns[(problem.weights - products.weight.low).cpu().unique().numpy()] = True
+    columns[(problem.weights - products.weight.low).unique().cpu().numpy()] = True
     if whole is not None and factoring.rank(products.table, columns, whole.rank) >= whole.rank:
         return whole.restricted(columns)
     return _remembered(products, columns)

@@ -36,7 +36,7 @@ class Logarithmic:
         if problem.geometry.kind == "matmul":
             return "both operands come with the call"
         reason = None if isinstance(parts, Separable) else logarithmic_native.obstacle(problem)
-        if reason is None and not _parts_rebuild(problem.products):
+        if reason is None and not parts_rebuild(problem.products):
             return f"the parts of {multiplier} do not rebuild its products"
         return reason
 
@@ -48,7 +48,7 @@ class Logarithmic:
 
 
 @lru_cache(maxsize=64)
-def _parts_rebuild(products: Products) -> bool:
+def parts_rebuild(products: Products) -> bool:
     """True if the products are those that the parts give: all pairs of small formats, else many and the ends."""
     x, w = _operands(products)
     parts = products.multiplier.parts()

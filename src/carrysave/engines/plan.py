@@ -13,6 +13,7 @@ from carrysave.engines import factoring
 from carrysave.engines.exact import EXACT
 from carrysave.engines.factored import FACTORED, factors_of
 from carrysave.engines.factoring import Factors
+from carrysave.engines.gpu.select import on_devices
 from carrysave.engines.logarithmic import LOGARITHMIC
 from carrysave.engines.problem import Engine, Geometry, Prepared, Problem, Products
 from carrysave.engines.reference import REFERENCE
@@ -23,7 +24,9 @@ from carrysave.multipliers import Multiplier
 from carrysave.recipes import Arithmetic
 from carrysave.registry import nearest
 
-ENGINES: dict[str, Engine] = {e.name: e for e in (EXACT, FACTORED, LOGARITHMIC, TABLE, VECTOR, REFERENCE)}
+ENGINES: dict[str, Engine] = {
+    e.name: on_devices(e) for e in (EXACT, FACTORED, LOGARITHMIC, TABLE, VECTOR, REFERENCE)
+}
 
 
 @dataclass(frozen=True)

@@ -162,10 +162,20 @@ def _float_operators_are_exact(x: torch.Tensor, dtype: torch.dtype) -> bool:
 
 def _by_patches(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     if geometry.kind == "linear":
-        return x @ weight.T
+        return _matmul(x, weight.T)
     kernel = (weight.shape[2], weight.shape[3])
     taps = weight.reshape(geometry.groups, weight.shape[0] // geometry.groups, -1)
-    return image(patches(x, kernel, geometry) @ taps.mT, x, kernel, geometry)
+    return image(_matmul(patches(x, kernel, geometry), taps.mT), x, kernel, geometry)
+
+
+def _matmul(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x @ w; a term at a time where torch has no product of integer matrices, which is on all devices but the CPU."""
+    if x.device.type == "cpu" or x.is_floating_point():
+        return x @ w
+    total = torch.zeros((*x.shape[:-1], w.shape[-1]), dtype=x.dtype, device=x.device)
+    for k in range(x.shape[-1]):
+        total += x[..., k, None] * w[..., k, None, :]
+    return total
 
 
 def _in_integers(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry, bound: float) -> torch.Tensor:
