@@ -23,16 +23,19 @@ class GCN(nn.Module):
 
     Takes rows of A (N, V), those of the nodes that are asked for, gives (N, classes). The hidden layer is that of all
     nodes, whatever the batch. Both products with A are matrix products of two activations, those with W linear layers
-    without bias, so that all four can be emulated. Only the weights are saved, not the graph.
+    without bias, so that all four can be emulated. Only the weights are saved, not the graph (`features`,
+    `adjacency`, and the nodes' `labels`).
     """
 
     features: Tensor
     adjacency: Tensor
+    labels: Tensor
 
     def __init__(self, graph: Graph, hidden: int = 16) -> None:
         super().__init__()
         self.register_buffer("features", graph.features, persistent=False)
         self.register_buffer("adjacency", graph.adjacency, persistent=False)
+        self.register_buffer("labels", graph.labels, persistent=False)
         self.fc1 = nn.Linear(graph.features.shape[1], hidden, bias=False)
         self.fc2 = nn.Linear(hidden, int(graph.labels.max()) + 1, bias=False)
         self.dropout = nn.Dropout(0.5)

@@ -61,6 +61,7 @@ class Reproduction:
     notes: tuple[str, ...] = ()
     conditions: tuple[tuple[str, str], ...] = ()
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    x_axis: str = "clock (GHz)"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""

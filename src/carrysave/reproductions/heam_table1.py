@@ -1,4 +1,5 @@
-"""HEAM, Table I: hardware cost of ten 8x8 multipliers, and the accuracy of a LeNet on MNIST with each."""
+"""HEAM, Table I: hardware cost of ten 8x8 multipliers, and the accuracy of a LeNet on MNIST with each; and of one
+designed here for that LeNet."""
 
 from __future__ import annotations
 
@@ -6,16 +7,17 @@ from collections.abc import Iterator
 
 from numpy.typing import ArrayLike
 
-from carrysave.calibration import calibrate
 from carrysave.exploration import explore
 from carrysave.hardware.activity import COUNT, Vectors, drawn, toggling
 from carrysave.hardware.clocks import AtClock, at_clocks, smallest_at
 from carrysave.hardware.synthesis import Mapped, Synthesis
-from carrysave.multipliers import MULTIPLIERS
-from carrysave.networks import lenet
+from carrysave.methods.heam import distribution_of
+from carrysave.multipliers import MULTIPLIERS, Multiplier
 from carrysave.recipes import Arithmetic
 from carrysave.reproductions.base import Cell, Check, Reproduction, Setting, ratio, reproduction
+from carrysave.reproductions.heam_designed import DESIGNED, HOW, PUBLISHED, designed_for
 from carrysave.reproductions.heam_designs import DESIGNS, Design, scripts_progress, synthesize_designs
+from carrysave.reproductions.heam_networks import LENET_MNIST, Subject, subject
 from carrysave.results import Results
 from carrysave.trials import Event
 
@@ -55,19 +57,21 @@ def heam_table1(setting: Setting) -> Reproduction:
     """Runs the comparison on MNIST's 10,000 test images and the given cells."""
     library = setting.library()
     setting.progress(Event("network", "", 0, 1))
-    model, train, test = lenet("mnist", root=setting.data_root)
-    calibration = calibrate(model, train, samples=512, seed=0)
+    network = subject(LENET_MNIST, setting)
+    model, calibration, test = network.model, network.calibration, network.tests[LENET_MNIST.data_title]
     setting.progress(Event("network", "lenet", 1, 1))
+    ours = designed_for(network, setting)
+    designs = (*DESIGNS, Design(DESIGNED, (ours.multiplier.spec,), None, None, None, None))
     results = explore(
-        model, calibration, [d.spec for d in DESIGNS], data=test, library=library, progress=setting.progress
+        model, calibration, [d.spec for d in designs], data=test, library=library, progress=setting.progress
     )
-    syntheses = synthesize_designs(library, scripts_progress(setting))
+    syntheses = synthesize_designs(library, scripts_progress(setting), designs)
     own = calibration.operands_of_all(Arithmetic.natural("exact"))
     rows, clocks = [], {}
-    for done, design in enumerate(DESIGNS, start=1):
+    for done, design in enumerate(designs, start=1):
         activities = _activities(design, (own.activation, own.weight))
         clocks[design.name] = at_clock = _nearest(design, syntheses[design.name], activities)
-        setting.progress(Event("power", design.name, done, len(DESIGNS)))
+        setting.progress(Event("power", design.name, done, len(designs)))
         rows.append((design, at_clock))
     exact = clocks["Exact"]
     table = tuple(_row(design, at, exact, syntheses[design.name], results) for design, at in rows)
@@ -77,10 +81,11 @@ def heam_table1(setting: Setting) -> Reproduction:
             "network",
             f"LeNet, float {results.rows[0].accuracy}; all layers uint8 affine, per tensor, min-max of 512 images",
         ),
+        (f"the {DESIGNED} one", f"for this LeNet: {HOW}, {ours.within_um2:.2f} um2: {ours.multiplier.spec}"),
         ("power", f"{COUNT:,} vector pairs; standard error at most {_largest_error(clocks):.2f} % of dynamic power"),
     )
-    checks = tuple(_checks(clocks, exact))
-    notes = (*_NOTES, _at_a_lower_clock({d.name: smallest_at(syntheses[d.name], _LOWER_GHZ) for d in DESIGNS}))
+    checks = (*_checks(clocks, exact), *_designed_checks(network, ours.multiplier, clocks, results))
+    notes = (*_NOTES, _at_a_lower_clock({d.name: smallest_at(syntheses[d.name], _LOWER_GHZ) for d in designs}))
     return Reproduction(
         "heam-table1", "HEAM, Table I", "papers/heam.txt, Table I", _COLUMNS, table, checks, notes, conditions
     )
@@ -121,7 +126,7 @@ def _row(design: Design, at: AtClock, exact: AtClock, syntheses: list[Synthesis]
         min(s.fastest.delay_ps for s in syntheses),
         design.delay_ps,
         f"{accuracy.percent:.2f}",
-        f"{design.accuracy:.2f}",
+        f"{design.accuracy:.2f}" if design.accuracy is not None else None,
         f"{accuracy.low:.2f} to {accuracy.high:.2f}",
     )
 
@@ -139,6 +144,20 @@ def _at_a_lower_clock(mapped: dict[str, Mapped | None]) -> str:
     listed = ", ".join(f"{name} {value:.3f}" for name, value in ratios.items() if value is not None and name != "Exact")
     area = f"{exact.area_um2:.2f}" if exact is not None else "-"
     return f"Area over exact's at {_LOWER_GHZ:g} GHz (exact {area} um2): {listed}."
+
+
+def _designed_checks(
+    network: Subject, ours: Multiplier, clocks: dict[str, AtClock], results: Results
+) -> Iterator[Check]:
+    operands = distribution_of(network.calibration)
+    error, published = (operands.error(m).value for m in (ours, MULTIPLIERS.parse(PUBLISHED)))
+    yield Check(f"{DESIGNED}: expected error / HEAM's", error / published, "below 1", error < published)
+    at, beside = clocks[DESIGNED], clocks["HEAM"]
+    if at.mapped is not None and beside.mapped is not None and at.frequency_ghz == beside.frequency_ghz:
+        area = at.mapped.area_um2 / beside.mapped.area_um2
+        yield Check(f"{DESIGNED}: area / HEAM's at the same clock", area, "below 1", area < 1)
+    lost = results.row("exact").accuracy.percent - results.row(ours.spec).accuracy.percent
+    yield Check(f"{DESIGNED}: LeNet's accuracy below exact's, points", lost, "at most 0.1", lost <= 0.1)
 
 
 def _checks(clocks: dict[str, AtClock], exact: AtClock) -> Iterator[Check]:

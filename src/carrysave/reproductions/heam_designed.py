@@ -1,0 +1,54 @@
+"""A multiplier of the HEAM form designed for one of the networks: a little smaller than the published one, and as
+precise as the search then finds under the network's operands."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from carrysave import records
+from carrysave.exploration import default_store
+from carrysave.hardware.cells import compact_library
+from carrysave.hardware.cost import cost_of
+from carrysave.hardware.synthesis import synthesize
+from carrysave.methods import heam
+from carrysave.multipliers import MULTIPLIERS, Multiplier
+from carrysave.reproductions.base import Setting
+from carrysave.reproductions.heam_networks import Subject
+from carrysave.store import Store
+from carrysave.trials import Event, Runner
+
+DESIGNED = "designed"
+PUBLISHED = "compressed:heam"
+_EFFORT = "quick"
+_SHARE = 0.95  # of the published instance's area: at a fast clock, too, it shall be the smaller one
+HOW = f"the least expected error found within {_SHARE} of the published instance's area (compact cells, effort quick)"
+
+
+@dataclass(frozen=True)
+class ForNetwork:
+    """A designed multiplier, and the area it was held to."""
+
+    multiplier: Multiplier
+    within_um2: float
+
+
+def designed_for(subject: Subject, setting: Setting) -> ForNetwork:
+    """The multiplier for a network, all layers by their multiply-accumulates; kept in the store of trials."""
+    operands = hashlib.sha256(records.calibration_to_bytes(subject.calibration)).hexdigest()
+
+    def compute() -> tuple[dict[str, Any], bytes]:
+        published = MULTIPLIERS.parse(PUBLISHED)
+        library = compact_library()
+        area = _SHARE * cost_of(published, synthesize(published, library, effort=_EFFORT), _EFFORT).area_um2
+
+        def progress(stage: str, done: int, total: int, name: str) -> None:
+            setting.progress(Event(stage, name, done, total))
+
+        found = heam.design(subject.calibration, max_area_um2=area, effort=_EFFORT, progress=progress)
+        return {"spec": found.spec, "within_um2": area}, b""
+
+    with Store(default_store()) as store:
+        made = Runner(store).run("heam design", subject.title, {"operands": operands, "share": _SHARE}, compute).result
+    return ForNetwork(MULTIPLIERS.parse(made["spec"]), made["within_um2"])

@@ -1,0 +1,90 @@
+"""A multiplier designed for one network, moved to another: what it loses there, for all pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from carrysave.evaluation import Accuracy
+from carrysave.methods.heam import distribution_of
+from carrysave.multipliers import MULTIPLIERS, Multiplier
+from carrysave.reproductions.base import Cell, Check, Reproduction, Setting, reproduction
+from carrysave.reproductions.heam_designed import HOW, PUBLISHED, designed_for
+from carrysave.reproductions.heam_networks import QUESTIONS, SAMPLES, Accuracies, Subject, subjects
+
+_PUBLISHED, _EXACT = "HEAM as published (LeNet, MNIST)", "exact"
+_COLUMNS = (
+    "designed for",
+    "used in",
+    "expected error",
+    "/ own design's",
+    "accuracy %",
+    "95 % interval",
+    "points below exact",
+    "points below own design",
+)
+_NOTES = (
+    "Expected error: equation 3, the mean squared error of a product under the operands of the network it is used in,"
+    " each layer's as a product of marginals, layers by their multiply-accumulates, padding included.",
+    "The own design is the one designed for the network in whose rows it stands.",
+)
+
+
+@reproduction("heam-transfer", "Multipliers designed for one network and used in another: all pairs")
+def heam_transfer(setting: Setting) -> Reproduction:
+    """Four networks, a multiplier designed for each, the published one and exact; every one in every network."""
+    tried_in = subjects(QUESTIONS, setting)
+    designs = {of.title: designed_for(of, setting) for of in tried_in}
+    tried = {title: made.multiplier for title, made in designs.items()}
+    tried |= {_PUBLISHED: MULTIPLIERS.parse(PUBLISHED), _EXACT: MULTIPLIERS.parse("exact")}
+    errors, accuracies = _measure(tried_in, tried, setting)
+    rows = tuple(
+        _row(designed, used, errors[used], accuracies[used]) for used in errors for designed in tried
+    )
+    area = next(iter(designs.values())).within_um2
+    conditions = (
+        ("each design", f"{HOW}, {area:.2f} um2"),
+        *((f"designed for {title}", made.multiplier.spec) for title, made in designs.items()),
+        ("arithmetic", f"all layers uint8 affine, per tensor, min-max of {SAMPLES} training samples (of all, on CORA)"),
+        *((of.title, of.work) for of in tried_in),
+    )
+    checks = tuple(_checks(errors))
+    return Reproduction(
+        "heam-transfer", "HEAM: a multiplier designed for one network, used in another", "ours", _COLUMNS, rows,
+        checks, _NOTES, conditions,
+    )  # fmt: skip
+
+
+def _measure(
+    tried_in: list[Subject], tried: Mapping[str, Multiplier], setting: Setting
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Accuracy]]]:
+    """Expected error and accuracy, by network and by what the multiplier was designed for."""
+    errors, accuracies = {}, {}
+    with Accuracies(setting, len(tried_in) * len(tried)) as trials:
+        for of in tried_in:
+            operands, test = distribution_of(of.calibration), next(iter(of.tests))
+            errors[of.title] = {name: operands.error(m).value for name, m in tried.items()}
+            accuracies[of.title] = {name: trials.of(of, test, m) for name, m in tried.items()}
+    return errors, accuracies
+
+
+def _row(designed: str, used: str, errors: Mapping[str, float], figures: Mapping[str, Accuracy]) -> tuple[Cell, ...]:
+    accuracy = figures[designed]
+    low, high = accuracy.interval
+    return (
+        designed,
+        used,
+        errors[designed],
+        f"{errors[designed] / errors[used]:.2f}",
+        f"{accuracy.percent:.2f}",
+        f"{low:.2f} to {high:.2f}",
+        f"{figures[_EXACT].percent - accuracy.percent:.2f}",
+        f"{figures[used].percent - accuracy.percent:.2f}",
+    )
+
+
+def _checks(errors: Mapping[str, Mapping[str, float]]) -> Iterator[Check]:
+    for used, by_design in errors.items():
+        others = [error for designed, error in by_design.items() if designed not in (used, _EXACT)]
+        ours, least = by_design[used], min(others)
+        what = f"{used}: its own design's expected error over the least of the others"
+        yield Check(what, ours / least, "at most 1", ours <= least)
