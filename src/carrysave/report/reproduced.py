@@ -51,7 +51,7 @@ def curves_picture(made: Reproduction) -> bytes:
         for key, points in made.curves.items():
             if key.partition("|")[0] == panel:
                 axes.plot([x for x, _ in points], [y for _, y in points], "o-", ms=3, lw=1, label=key.partition("|")[2])
-        axes.set_xlabel("clock (GHz)")
+        axes.set_xlabel(made.x_axis)
         axes.set_ylabel(panel)
         axes.grid(alpha=0.3)
     figure.axes[-1].legend(fontsize=7, frameon=False)
