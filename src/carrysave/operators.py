@@ -74,7 +74,7 @@ def _product(
         _check_channels(text, x, 1, weight.shape[1] * geometry.groups)
     ready = kept.of(weight, bias, geometry)
     engine: Prepared = ready.engine
-    if engine.layer is not None and x.dtype == torch.float32 and x.device.type == "cpu":
+    if engine.layer is not None and x.dtype == torch.float32 and x.device == weight.device:
         kept.setting.check_finite(x, "an activation")
         return engine.layer(x, kept.setting.activation, ready.scale).contiguous()
     codes = _codes(kept.setting, kept.setting.activation, x, "an activation")
