@@ -46,7 +46,7 @@ class Prepared:
         cost: estimated time, in float32 convolutions of the layer's own shape (costs.py); infinite if unknown.
         layer: the whole layer in one go, where the engine can do better than `call` between two conversions; it takes
             the finite float32 activation, its quantizer and the output scale, and gives what `rescaled` makes of the
-            accumulators, bit for bit (layers.py). For tensors on the CPU.
+            accumulators, bit for bit (layers.py). For tensors on the device of the weights.
     """
 
     call: Callable[..., torch.Tensor]
