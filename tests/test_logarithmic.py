@@ -172,8 +172,8 @@ def test_bad_arguments_are_errors() -> None:
     with pytest.raises(ValueError, match="logs: out of range"):
         log_words32(logs + (40 << 7), there, there, 7, "down", False, np.zeros(3, np.int32))
     with pytest.raises(ValueError, match="too large for `down`"):
-        LogWeights32(np.full((1, 4), -(1 << 30), np.int32), 1, "down", 1e9, True)
-    weights = LogWeights32(np.zeros((2, 4), np.int32), 1, "down", 100.0, False)
+        LogWeights32(np.full((1, 4), -(1 << 30), np.int32), 1, 1, "down", 1e9, True)
+    weights = LogWeights32(np.zeros((2, 4), np.int32), 1, 1, "down", 100.0, False)
     out, table = np.zeros((1, 2, 3, 3), np.int64), np.zeros(4, np.int32)
     window = ((1, 1), (1, 1), (0, 0), (1, 1))
     codes = np.full((1, 4, 3, 3), 4, np.uint8)

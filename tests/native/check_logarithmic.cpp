@@ -38,14 +38,14 @@ static int64_t draw(const Kind&k){bool sg=k.form!=0&&k.form!=3;int64_t lo=sg?-(i
 static double largest(const Kind&k){double m=(k.form==0||k.form==3)?double((uint64_t(1)<<k.n)-1):double(uint64_t(1)<<(k.n-1));return m*m;}
 template<class T>static void pairs(const Kind&k,int64_t lo,int64_t hi,int64_t step){
   std::vector<int64_t> v;for(int64_t a=lo;a<=hi;a+=step)v.push_back(a); size_t m=v.size();std::vector<T> x(m),w(m);for(size_t i=0;i<m;++i){x[i]=word<T>(k,v[i],false);w[i]=word<T>(k,v[i],true);}
-  std::vector<int64_t> o(m*m);LogWeights<T> lw(w.data(),int64_t(m),1,1,k.r,largest(k),lo<0);LogConv<T> p{};p.shape={1,1,1,int64_t(m),1,1,1,1,1,1,1,0,0,1,int64_t(m)};p.words=x.data();p.pad=x[0];p.weights=&lw;p.integers=o.data();p.threads=1;log_conv(p);
+  std::vector<int64_t> o(m*m);LogWeights<T> lw(w.data(),int64_t(m),1,1,1,k.r,largest(k),lo<0);LogConv<T> p{};p.shape={1,1,1,int64_t(m),1,1,1,1,1,1,1,0,0,1,int64_t(m)};p.words=x.data();p.pad=x[0];p.weights=&lw;p.integers=o.data();p.threads=1;log_conv(p);
   for(size_t j=0;j<m;++j)for(size_t i=0;i<m;++i)CHECK(o[j*m+i]==truth(k,v[i],v[j]),"pairs form %d n %d bits %d: %ld x %ld = %ld not %ld",k.form,k.n,int(8*sizeof(T)),long(v[i]),long(v[j]),long(o[j*m+i]),long(truth(k,v[i],v[j])));}
 template<class T>static void conv(const Kind&k){
   LogConv<T> q{};auto&p=q.shape;p.n=pick(1,2);p.groups=pick(0,2)?1:pick(1,4);int64_t depth=pick(1,40),oc=pick(1,14);p.c=depth*p.groups;p.kh=pick(1,3);p.kw=pick(1,3);p.sy=pick(1,2);p.sx=pick(1,3);p.dy=pick(1,2);p.dx=pick(1,2);
   p.top=pick(0,2);p.left=pick(0,2);p.h=pick(1,9);p.w=pick(1,20);p.out_height=p.h+p.top+pick(0,2)-p.dy*(p.kh-1)-1;p.out_width=p.w+p.left+pick(0,2)-p.dx*(p.kw-1)-1;if(p.out_height<0||p.out_width<0)return;
   p.out_height=p.out_height/p.sy+1;p.out_width=p.out_width/p.sx+1;int64_t channels=oc*p.groups;q.threads=int(pick(1,2));
   std::vector<int64_t> xv(p.n*p.c*p.h*p.w),wv(channels*p.taps());for(auto&v:xv){v=draw(k);if(k.form==5)v=std::llabs(v);}for(auto&v:wv)v=draw(k);if(pick(0,2)==0)for(auto&v:wv)v=v<0?-v-1:v;
-  int64_t padv=std::llabs(draw(k));if(k.form!=5&&k.form!=0&&k.form!=3&&k.form!=5)padv=draw(k);std::vector<T> x,w;for(auto v:xv)x.push_back(word<T>(k,v,false));for(auto v:wv)w.push_back(word<T>(k,v,true));q.words=x.data();LogWeights<T> lw(w.data(),channels,p.groups,p.taps(),k.r,largest(k),k.form!=0&&k.form!=3&&k.form!=5);q.weights=&lw;q.pad=word<T>(k,padv,false);
+  int64_t padv=std::llabs(draw(k));if(k.form!=5&&k.form!=0&&k.form!=3&&k.form!=5)padv=draw(k);std::vector<T> x,w;for(auto v:xv)x.push_back(word<T>(k,v,false));for(auto v:wv)w.push_back(word<T>(k,v,true));q.words=x.data();LogWeights<T> lw(w.data(),channels,p.groups,p.taps(),p.kh*p.kw,k.r,largest(k),k.form!=0&&k.form!=3&&k.form!=5);q.weights=&lw;q.pad=word<T>(k,padv,false);
   std::vector<int64_t> con(channels);for(auto&v:con)v=pick(-99999,99999);q.constant=pick(0,1)?con.data():nullptr;std::vector<int32_t> box(p.n*p.groups*p.pixels());for(auto&v:box)v=int(pick(-9999,9999));q.box=pick(0,1)?box.data():nullptr;
   size_t m=p.n*channels*p.pixels();std::vector<int64_t> a(m),b(m),c(m);std::vector<float> f(m),g(m);
   std::vector<T> tab(x);std::vector<uint16_t> c16(x.size());std::vector<uint8_t> c8(x.size());int how=int(pick(0,2));
@@ -65,11 +65,12 @@ int main(int argc,char**argv){int rounds=argc>1?std::atoi(argv[1]):25;
   auto D=LogRounding::down,Z=LogRounding::toward_zero,C=LogRounding::complement,M=LogRounding::magnitude;
   for(int F:{7,6,5,3}){Kind u{3,8,0,D,F},s{4,8,0,Z,F};pairs<int32_t>(u,0,255,1);pairs<int64_t>(u,0,255,1);pairs<int32_t>(s,-127,127,1);pairs<int64_t>(s,-127,127,1);s.r=M;pairs<int32_t>(s,-127,127,1);pairs<int64_t>(s,-127,127,1);conv<int32_t>(s);conv<int64_t>(s);}
   Kind u8{0,8,0,D,7};pairs<int32_t>(u8,0,255,1);
+  Kind i8{1,8,0,Z,7};pairs<int16_t>(u8,0,255,1);pairs<int16_t>(i8,-127,127,1);   // every product is an integer
   for(int w:{4,6,8})for(auto R:{D,C}){Kind m{2,8,w,R,w-1};pairs<int32_t>(m,-128,127,1);pairs<int64_t>(m,-128,127,1);}
   Kind m16{2,16,6,D,5};pairs<int32_t>(Kind{2,16,6,C,5},-32768,32767,97);pairs<int64_t>(m16,-32768,32767,101);
   Kind u16{0,16,0,D,15};pairs<int64_t>(u16,0,65535,131);pairs<int64_t>(Kind{1,16,0,Z,15},-32767,32767,127);
   pairs<int64_t>(Kind{2,32,6,C,5},-(1LL<<31),(1LL<<31)-1,(1LL<<32)/311);pairs<int64_t>(Kind{1,32,0,Z,31},-((1LL<<31)-1),(1LL<<31)-1,(1LL<<32)/317);pairs<int64_t>(Kind{0,31,0,D,30},0,(1LL<<31)-1,(1LL<<31)/307);
   for(int i=0;i<rounds;++i){for(int F:{7,5}){conv<int32_t>(Kind{3,8,0,D,F});conv<int32_t>(Kind{4,8,0,Z,F});conv<int64_t>(Kind{3,8,0,D,F});}
-    conv<int32_t>(Kind{0,8,0,D,7});conv<int32_t>(Kind{2,8,6,D,5});conv<int64_t>(Kind{2,16,6,D,5});conv<int32_t>(Kind{2,11,6,D,5});conv<int32_t>(Kind{2,12,6,C,5});conv<int64_t>(Kind{2,24,6,D,5});
+    conv<int16_t>(u8);conv<int16_t>(i8);conv<int16_t>(Kind{5,8,0,Z,7});conv<int32_t>(Kind{0,8,0,D,7});conv<int32_t>(Kind{2,8,6,D,5});conv<int64_t>(Kind{2,16,6,D,5});conv<int32_t>(Kind{2,11,6,D,5});conv<int32_t>(Kind{2,12,6,C,5});conv<int64_t>(Kind{2,24,6,D,5});
     conv<int64_t>(Kind{0,16,0,D,15});conv<int64_t>(Kind{1,16,0,Z,15});conv<int64_t>(Kind{2,32,6,C,5});conv<int32_t>(Kind{0,12,0,D,11});conv<int64_t>(Kind{0,31,0,D,30});conv<int64_t>(Kind{1,32,0,Z,31});conv<int32_t>(Kind{1,12,0,Z,11});conv<int32_t>(Kind{1,8,0,M,7});conv<int64_t>(Kind{1,16,0,M,15});conv<int32_t>(Kind{4,9,0,M,6});conv<int32_t>(Kind{5,8,0,M,7});conv<int32_t>(Kind{5,8,0,Z,7});conv<int64_t>(Kind{5,12,0,M,11});}
   std::printf("logarithmic: %s, %d failures\n",isa_name(chosen_isa()),fails);return fails!=0;}

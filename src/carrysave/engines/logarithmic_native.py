@@ -18,6 +18,7 @@ from carrysave.planes import PlaneWord
 from carrysave.quantizers import Quantizer
 
 TABLE_BITS = 16  # activations of more bits are coded in each call
+BFLOAT16_FRACTION = 7
 ROOM_32, ROOM_64 = 2.0**22, 2.0**51  # products below have room in a float accumulator; see native/logarithmic.h
 
 
@@ -79,13 +80,14 @@ class _Layer:
         logs, self._minus = coded(problem.products, problem.products.weight, weights.reshape(-1))
         ends, _ = coded(problem.products, fmt, np.array([fmt.low, fmt.high]))
         top = int(ends.number.max())
-        self._bits = self._word_bits(top, int(logs.number.max()))
+        self._bits = self._word_bits(logs.number, top)
         self._largest = self._value(top + int(logs.number.max()))
         signed = fmt.low < 0
         self._rounding = self._rounding_of(signed or bool(self._minus.any()))
         words = self._words(logs, self._minus, weight=True).reshape(len(weights), -1)
         make = getattr(_kernels(), f"LogWeights{self._bits}")
-        self._weights = make(words, self._window.groups, self._rounding, self._largest, signed)
+        kh, kw = self._window.kernel
+        self._weights = make(words, self._window.groups, kh * kw, self._rounding, self._largest, signed)
         self._outputs = len(weights)
         self._sums_fit = self._bound(logs, top) < 2.0**62
         self._boxes(problem)
@@ -103,26 +105,41 @@ class _Layer:
     def how(self) -> str:
         return f"an addition of {self._bits}-bit logarithms per product"
 
-    def _word_bits(self, top: int, most: int) -> int:
+    def _word_bits(self, logs: np.ndarray, top: int) -> int:
+        pairs = self._window.groups < self._problem.weights.shape[0] and _kernels().log_pairs_are_fast()
+        if pairs and self._makes_integers():
+            return 16
         # 16 products between flushes of a float accumulator, or 64 of an integer one: fewer would cost more
-        largest = self._value(top + most)
+        largest = self._value(top + int(logs.max()))
         small = self._parts.fraction_bits < 23 and (16 * (largest + 1) <= ROOM_32 or 64 * (largest + 1) <= 2.0**31)
         return 32 if small else 64
+
+    def _makes_integers(self) -> bool:
+        """True if no product is truncated, whatever the operands, and words of 16 bits can hold its logarithm."""
+        products, f = self._problem.products, self._parts.fraction_bits
+        if f > BFLOAT16_FRACTION or not products.has_table or self._parts.truncation == "complement":
+            return False
+        formats = products.activation, products.weight
+        x, w = (np.unique(coded(products, fmt, codes_of(fmt))[0].number) for fmt in formats)
+        sums = np.add.outer(x, w)
+        return not bool((((1 << f) + (sums & ((1 << f) - 1))) << (sums >> f) & ((1 << f) - 1)).any())
 
     def _value(self, log: int) -> float:
         f = self._parts.fraction_bits
         return float(((1 << f) + (log & ((1 << f) - 1))) << (log >> f) >> f)
 
     def _rounding_of(self, negative: bool) -> str:
-        fits = self._largest < (ROOM_32 if self._bits == 32 else ROOM_64)
         if not negative:
             return "down"
+        if self._bits == 16:
+            return "toward_zero"
+        fits = self._largest < (ROOM_32 if self._bits == 32 else ROOM_64)
         if self._parts.truncation == "complement":
             return "down" if fits else "complement"
         return "magnitude" if fits else "toward_zero"
 
     def _words(self, logs: Coded, negative: np.ndarray, weight: bool = False) -> np.ndarray:
-        out = np.empty(logs.number.shape, np.int32 if self._bits == 32 else np.int64)
+        out = np.empty(logs.number.shape, f"int{self._bits}")
         code = getattr(_kernels(), f"log_words{self._bits}")
         code(logs.number, logs.present, negative, self._parts.fraction_bits, self._rounding, weight, out)
         return out

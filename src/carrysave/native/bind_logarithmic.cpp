@@ -25,28 +25,30 @@ struct Bound {
                       const std::string& rounding, bool weight, const Out<T, 1>& out) {
         require(present.shape(0) == logs.shape(0) && negative.shape(0) == logs.shape(0) && out.shape(0) == logs.shape(0),
                 "logs, present, negative, out: one length expected");
-        require(0 <= fraction_bits && fraction_bits < LogWords<T>::kFraction, "fraction_bits: too many for these words");
+        require(0 <= fraction_bits && fraction_bits < LogWords<T>::kFraction + (sizeof(T) == 2), "fraction_bits: too many for these words");
         const LogRounding how = rounding_named(rounding);
         // 2 * 62 and the carry of the fractions stay below the largest exponent
-        constexpr int64_t kMost = sizeof(T) == 4 ? 31 : 63;
+        constexpr int64_t kMost = sizeof(T) == 8 ? 63 : 31;
         for (size_t i = 0; i < logs.shape(0); ++i) {
             const int64_t log = logs.data()[i];
             require(0 <= log && log >> fraction_bits < kMost, "logs: out of range");
             const bool minus = negative.data()[i];
             if (!present.data()[i])
-                out.data()[i] = weight ? static_cast<T>(LogWords<T>::kZero + LogWords<T>::kBias) : LogWords<T>::kZero;
+                out.data()[i] = weight ? LogWords<T>::kWeightZero : LogWords<T>::kZero;
             else
                 out.data()[i] = weight ? LogWords<T>::weight(log, fraction_bits, minus, how)
                                        : LogWords<T>::activation(log, fraction_bits, minus, how);
         }
     }
 
-    static Weights* make(Weights* at, const In<T, 2>& words, int64_t groups, const std::string& rounding, double largest, bool signed_words) {
+    static Weights* make(Weights* at, const In<T, 2>& words, int64_t groups, int64_t positions, const std::string& rounding,
+                         double largest, bool signed_words) {
         require(groups > 0 && words.shape(0) % groups == 0 && words.shape(0) > 0, "groups: they must divide the channels");
-        require(largest >= 0 && largest < (sizeof(T) == 4 ? 2147483648.0 : 9.2e18), "largest: beyond what the words' products hold");
+        require(positions > 0 && words.shape(1) % positions == 0, "positions: they must divide the taps");
+        require(largest >= 0 && largest < (sizeof(T) == 2 ? 16777216.0 : sizeof(T) == 4 ? 2147483648.0 : 9.2e18), "largest: beyond what the words' products hold");
         const LogRounding how = rounding_named(rounding);
         nb::gil_scoped_release release;
-        return new (at) Weights(words.data(), words.shape(0), groups, words.shape(1), how, largest, signed_words);
+        return new (at) Weights(words.data(), words.shape(0), groups, words.shape(1), positions, how, largest, signed_words);
     }
 
     template <class Source, class Result>
@@ -56,6 +58,7 @@ struct Bound {
         LogConv<T> p{};
         p.shape = checked_shape(source, out, window, weights.channels, weights.taps);
         require(p.shape.groups == weights.groups, "groups: not those of the weights");
+        require(p.shape.kh * p.shape.kw == weights.positions, "kernel: not that of the weights");
         p.pad = pad, p.weights = &weights, p.threads = checked_threads(threads);
         p.constant = per_channel(constant, weights.channels, "constant");
         if (box) {
@@ -115,7 +118,7 @@ struct Bound {
         using nb::arg;
         const std::string n = bits;
         nb::class_<Weights>(m, ("LogWeights" + n).c_str(), "Weight words prepared for log_conv and log_layer.")
-            .def("__init__", &make, arg("words").noconvert(), arg("groups"), arg("rounding"), arg("largest"), arg("signed_words"));
+            .def("__init__", &make, arg("words").noconvert(), arg("groups"), arg("positions"), arg("rounding"), arg("largest"), arg("signed_words"));
         m.def(("log_words" + n).c_str(), &words, arg("logs").noconvert(), arg("present").noconvert(), arg("negative").noconvert(),
               arg("fraction_bits"), arg("rounding"), arg("weight"), arg("out").noconvert(), "Operands as words; see native/logarithmic.h.");
         m.def("log_conv", &codes<uint8_t>, arg("weights"), arg("codes").noconvert(), arg("table").noconvert(), arg("pad"),
@@ -135,6 +138,9 @@ struct Bound {
 }  // namespace
 
 void bind_logarithmic(nb::module_& m) {
+    m.def("log_pairs_are_fast", [] { return chosen_isa() == Isa::avx512 && log_pairs_are_fast(); },
+          "Whether words of 16 bits have an instruction of their own with the set in use.");
+    Bound<int16_t>::bind(m, "16");
     Bound<int32_t>::bind(m, "32");
     Bound<int64_t>::bind(m, "64");
 }

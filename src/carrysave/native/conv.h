@@ -2,36 +2,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <new>
 #include <vector>
 
 #include "isa.h"
 #include "parallel.h"
+#include "scratch.h"
 
-// What the direct convolutions share: a padded copy of the input, and tiles of outputs whose operands are gathered tap by
-// tap into vectors, so that the batch's im2col matrix never exists.
-
-struct AlignedFree {
-    void operator()(void* p) const { std::free(p); }
-};
-using AlignedBytes = std::unique_ptr<uint8_t[], AlignedFree>;
-
-// Starts at a multiple of 64, with 64 bytes to spare, not initialised; throws std::bad_alloc.
-inline AlignedBytes raw_bytes(int64_t size) {
-    void* memory = std::aligned_alloc(64, static_cast<size_t>((size + 63) / 64 * 64 + 64));
-    if (!memory) throw std::bad_alloc();
-    return AlignedBytes(static_cast<uint8_t*>(memory));
-}
-
-// The same, all zero.
-inline AlignedBytes aligned_bytes(int64_t size) {
-    AlignedBytes bytes = raw_bytes(size);
-    std::memset(bytes.get(), 0, static_cast<size_t>((size + 63) / 64 * 64 + 64));
-    return bytes;
-}
+// What the direct convolutions share. The work is cut into parts whose padded input stays in a core's caches, and a part
+// into tiles of neighbouring outputs, the lanes of vectors. The batch's im2col matrix never exists.
 
 struct ConvShape {
     int64_t n, c, h, w, groups, kh, kw, sy, sx, dy, dx, top, left, out_height, out_width;
@@ -41,73 +19,85 @@ struct ConvShape {
     int64_t pixels() const { return out_height * out_width; }
 };
 
-// The input with its halo, columns split by phase: column x of the padded image is at [x % sx][x / sx], so that what a
-// tap needs for neighbouring outputs of a row are neighbours, whatever the stride.
+// Outputs of one group that are computed together: of some whole images, of some rows of one, or of some columns of a row.
+struct Part {
+    ConvShape shape;          // n, out_height and out_width are the part's; top and left count from its first output
+    int64_t group, image;     // image: the first
+    int64_t pixel;            // the first, within the image
+};
+
+class Parts {
+  public:
+    // element: bytes of one padded operand. Throws nothing.
+    Parts(const ConvShape& shape, int64_t element, int threads);
+    int64_t count() const { return p.groups * blocks(p.n, images) * blocks(p.out_height, rows) * blocks(p.out_width, columns); }
+    Part operator[](int64_t i) const;
+
+  private:
+    ConvShape p;
+    int64_t images, rows, columns;   // of a part, at most
+
+    static int64_t blocks(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+};
+
+// A part's input with its halo, rows and columns split by phase: row y and column x of the padded image are at
+// [y % sy][x % sx][y / sy][x / sx]. So the operands that a tap has for neighbouring outputs are neighbours, and the
+// distance between two taps' operands is the same for all outputs, whatever the stride.
 template <class T>
 class Padded {
   public:
-    T* data;
-    std::vector<int64_t> shifts;     // [taps]: from a run's source to the tap's operand
+    static constexpr int64_t kSlack = 256;   // operands that may be read, for lanes that nobody wants, past the end
 
-    Padded(const ConvShape& shape, const T* from, T pad, int threads)
-        : Padded(shape, from, [](T value) { return value; }, pad, threads) {}
+    std::vector<int64_t> shifts;             // [taps]: from the first tap's operand to this one's
+    int64_t pitch;                           // between rows of neighbouring outputs
 
-    // With map(value) instead of each value of the input; `pad` as it is.
-    template <class From, class Map>
-    Padded(const ConvShape& shape, const From* from, const Map& map, T pad, int threads) : p(shape) {
-        height = (p.out_height - 1) * p.sy + (p.kh - 1) * p.dy + 1;
-        const int64_t width = (p.out_width - 1) * p.sx + (p.kw - 1) * p.dx + 1;
-        phase_width = (width + p.sx - 1) / p.sx;
-        const int64_t size = p.n * p.c * plane_size() * static_cast<int64_t>(sizeof(T));
-        memory = raw_bytes(size + kSlack);
-        std::memset(memory.get() + size, 0, kSlack);
-        data = reinterpret_cast<T*>(memory.get());
-        for (int64_t c = 0; c < p.depth(); ++c)
+    // read(image, channel, y, x, count, to): T's for columns x.. of a row of the input; channel counts within the group.
+    // `depth` of these channels: the group's, or fewer if a T holds more than one.
+    template <class Read>
+    Padded(const Part& part, int64_t depth, const Read& read, T pad)
+        : p(part.shape), height((p.out_height - 1) * p.sy + (p.kh - 1) * p.dy + 1),
+          width((p.out_width - 1) * p.sx + (p.kw - 1) * p.dx + 1), rows((height + p.sy - 1) / p.sy), image(0),
+          memory((p.n * depth * p.sy * p.sx * rows * ((width + p.sx - 1) / p.sx) + kSlack) * static_cast<int64_t>(sizeof(T))),
+          line(p.sx > 1 ? width * static_cast<int64_t>(sizeof(T)) : 0) {
+        pitch = (width + p.sx - 1) / p.sx;
+        const int64_t plane = p.sy * p.sx * rows * pitch;
+        image = depth * plane;
+        for (int64_t c = 0; c < depth; ++c)
             for (int64_t ky = 0; ky < p.kh; ++ky)
-                for (int64_t kx = 0; kx < p.kw; ++kx)
-                    shifts.push_back(c * plane_size() + (ky * p.dy * p.sx + kx * p.dx % p.sx) * phase_width +
-                                     kx * p.dx / p.sx);
-        parallel_for(p.n * p.c, 8, threads, [&](int64_t begin, int64_t end) {
-            for (int64_t plane = begin; plane < end; ++plane)
-                fill(from + plane * p.h * p.w, map, pad, data + plane * plane_size());
-        });
+                for (int64_t kx = 0; kx < p.kw; ++kx) {
+                    const int64_t y = ky * p.dy, x = kx * p.dx;
+                    shifts.push_back(c * plane + ((y % p.sy * p.sx + x % p.sx) * rows + y / p.sy) * pitch + x / p.sx);
+                }
+        T* to = memory.at<T>(0);
+        for (int64_t n = 0; n < p.n; ++n)
+            for (int64_t c = 0; c < depth; ++c, to += plane)
+                for (int64_t y = 0; y < rows * p.sy; ++y) fill_row(read, pad, n, c, y, to);
+        std::fill_n(to, kSlack, pad);
     }
 
-    // Of the output (n, y, 0)'s tap 0 in this group; outputs to its right follow.
-    int64_t source(int64_t n, int64_t group, int64_t y) const {
-        return (n * p.c + group * p.depth()) * plane_size() + y * p.sy * p.sx * phase_width;
-    }
+    const T* at(int64_t n, int64_t y, int64_t x) const { return memory.at<T>(0) + n * image + y * pitch + x; }
 
   private:
-    static constexpr int64_t kSlack = 128;   // copies read whole vectors past the end of a run
-
     ConvShape p;
-    int64_t height, phase_width;
-    AlignedBytes memory;
+    int64_t height, width, rows, image;
+    Scratch memory, line;
 
-    int64_t plane_size() const { return height * p.sx * phase_width; }
-
-    template <class From, class Map>
-    void fill(const From* from, const Map& map, T pad, T* to) const {
-        for (int64_t y = 0; y < height; ++y)
-            for (int64_t phase = 0; phase < p.sx; ++phase) {
-                T* row = to + (y * p.sx + phase) * phase_width;
-                if (y < p.top || y >= p.top + p.h) {
-                    std::fill_n(row, phase_width, pad);
-                    continue;
-                }
-                const From* line = from + (y - p.top) * p.w;
-                const int64_t shift = phase - p.left;      // column x of this phase is line[shift + x * sx]
-                const int64_t first = shift >= 0 ? 0 : (-shift + p.sx - 1) / p.sx;
-                const int64_t beyond = p.w - shift;
-                const int64_t last = std::min(phase_width, beyond <= 0 ? 0 : (beyond + p.sx - 1) / p.sx);
-                std::fill_n(row, std::min(first, phase_width), pad);
-                std::fill(row + std::max<int64_t>(last, 0), row + phase_width, pad);
-                if (p.sx == 1)
-                    for (int64_t x = first; x < last; ++x) row[x] = map(line[shift + x]);
-                else
-                    for (int64_t x = first; x < last; ++x) row[x] = map(line[shift + x * p.sx]);
-            }
+    template <class Read>
+    void fill_row(const Read& read, T pad, int64_t n, int64_t c, int64_t y, T* plane) const {
+        const int64_t phase = rows * pitch, from = y - p.top;
+        T* row = plane + y % p.sy * p.sx * phase + y / p.sy * pitch;
+        if (y >= height || from < 0 || from >= p.h) {
+            for (int64_t i = 0; i < p.sx; ++i) std::fill_n(row + i * phase, pitch, pad);
+            return;
+        }
+        T* to = p.sx > 1 ? line.at<T>(0) : row;
+        const int64_t first = std::clamp<int64_t>(p.left, 0, width), last = std::clamp<int64_t>(p.left + p.w, first, width);
+        std::fill_n(to, first, pad);
+        if (last > first) read(n, c, from, first - p.left, last - first, to + first);
+        std::fill(to + last, to + width, pad);
+        if (p.sx == 1) return;
+        for (int64_t i = 0; i < p.sx; ++i)
+            for (int64_t x = 0; x < pitch; ++x) row[i * phase + x] = x * p.sx + i < width ? to[x * p.sx + i] : pad;
     }
 };
 
@@ -129,41 +119,102 @@ struct GatherTask {
 void gather(Isa isa, const GatherTask& task);
 void gather_avx512(const GatherTask& task);
 
-// `lanes` consecutive outputs, counted along n, y, x.
+// Where the lanes of a tile find tap i's operands: lane l at from[l / kQuarter][offsets[i] + l % kQuarter].
 template <class T>
-class Tile {
+struct Operands {
+    const T* from[4];
+    const int64_t* offsets;
+};
+
+// How a part's outputs become lanes.
+enum class Lanes {
+    gathered,    // one after the other; operands are copied to a tile of their own
+    aligned,     // the same, and each quarter of a tile lies in one row: operands are read where they are
+    padded,      // the padded image's columns, with those between the rows, in each image: likewise
+};
+
+// quarter: of a tile; step: lanes that are computed in any case; gather_cost: of copying a tap's operands, in units of
+// using them for one of the `group_channels` that do.
+Lanes lanes_of(const ConvShape& shape, int64_t pitch, int64_t quarter, int64_t step, double gather_cost, int64_t group_channels);
+
+template <class T, int kLanes>
+class Tiles {
   public:
-    Tile(const ConvShape& p, const Padded<T>& padded_, int64_t group, int64_t first, int64_t lanes) : padded(padded_) {
+    static constexpr int kQuarter = kLanes / 4;
+
+    // Gathers at most `most_taps` at a time.
+    Tiles(const Part& part_, const Padded<T>& padded_, Isa isa_, Lanes lanes_, int64_t most_taps)
+        : part(part_), p(part.shape), padded(padded_), isa(isa_), lanes(lanes_),
+          span(lanes == Lanes::padded ? (p.out_height - 1) * padded.pitch + p.out_width : p.n * p.pixels()),
+          tile(lanes == Lanes::gathered ? (most_taps * kLanes + 64) * static_cast<int64_t>(sizeof(T)) : 0) {
+        if (lanes == Lanes::gathered)
+            for (int64_t i = 0; i < most_taps; ++i) rows.push_back(i * kLanes);
+    }
+
+    int64_t count() const { return (lanes == Lanes::padded ? p.n : 1) * per_span(); }
+
+    // Makes tile i the current one; returns how many lanes it has.
+    int select(int64_t i) {
+        image = i / per_span(), first = i % per_span() * kLanes;
+        const int wanted = static_cast<int>(std::min<int64_t>(kLanes, span - first));
+        if (lanes == Lanes::padded) {
+            for (int q = 0; q < 4; ++q) from[q] = padded.at(image, 0, 0) + first + q * kQuarter;
+        } else if (lanes == Lanes::aligned) {
+            for (int q = 0; q < 4; ++q) from[q] = source(std::min(first + q * kQuarter, span - 1));
+        } else {
+            for (int q = 0; q < 4; ++q) from[q] = tile.at<T>(0) + q * kQuarter;
+            find_runs(wanted);
+        }
+        return wanted;
+    }
+
+    Operands<T> operands(int64_t tap, int64_t taps) const {
+        if (lanes != Lanes::gathered) return {{from[0], from[1], from[2], from[3]}, padded.shifts.data() + tap};
         constexpr int64_t kSize = sizeof(T);
-        for (int64_t lane = 0; lane < lanes;) {
-            const int64_t at = first + lane, x = at % p.out_width;
-            const int64_t length = std::min(p.out_width - x, lanes - lane);
-            const int64_t source = padded.source(at / p.pixels(), group, at % p.pixels() / p.out_width) + x;
-            runs.push_back({lane * kSize, length * kSize, source * kSize});
+        gather(isa, {runs, longest, reinterpret_cast<const uint8_t*>(padded.at(0, 0, 0)), padded.shifts.data() + tap, kSize, taps,
+                     kLanes * kSize, tile.at<uint8_t>(0)});
+        return {{from[0], from[1], from[2], from[3]}, rows.data()};
+    }
+
+    // Calls write(lane, count, image, pixel), both of the whole convolution, for the tile's lanes that are outputs.
+    template <class Write>
+    void for_each_run(const Write& write) const {
+        const int64_t end = std::min(first + kLanes, span);
+        for (int64_t at = first; at < end;) {
+            const bool with_gaps = lanes == Lanes::padded;
+            const int64_t row = with_gaps ? padded.pitch : p.pixels(), x = at % row, wanted = with_gaps ? p.out_width : row;
+            const int64_t n = with_gaps ? image : at / row, pixel = with_gaps ? at / row * p.out_width + x : x;
+            const int64_t count = std::min(wanted - x, end - at);
+            if (count > 0) write(at - first, count, part.image + n, part.pixel + pixel);
+            at += std::min(row - x, end - at);
+        }
+    }
+
+  private:
+    const Part& part;
+    const ConvShape& p;
+    const Padded<T>& padded;
+    Isa isa;
+    Lanes lanes;
+    int64_t span, image = 0, first = 0, longest = 0;
+    const T* from[4] = {};
+    Scratch tile;                    // [taps][kLanes]
+    std::vector<int64_t> rows;
+    std::vector<Run> runs;
+
+    int64_t per_span() const { return (span + kLanes - 1) / kLanes; }
+    const T* source(int64_t at) const {
+        return padded.at(at / p.pixels(), at % p.pixels() / p.out_width, at % p.out_width);
+    }
+
+    void find_runs(int64_t wanted) {
+        constexpr int64_t kSize = sizeof(T);
+        runs.clear(), longest = 0;
+        for (int64_t lane = 0; lane < wanted;) {
+            const int64_t length = std::min(p.out_width - (first + lane) % p.out_width, wanted - lane);
+            runs.push_back({lane * kSize, length * kSize, (source(first + lane) - padded.at(0, 0, 0)) * kSize});
             longest = std::max(longest, length * kSize);
             lane += length;
         }
     }
-
-    // to[i][lane] = the operand of tap + i, i < taps; rows of `width` lanes, and 64 bytes of slack after the last.
-    void gather(Isa isa, int64_t tap, int64_t taps, int64_t width, T* to) const {
-        ::gather(isa, {runs, longest, reinterpret_cast<const uint8_t*>(padded.data), padded.shifts.data() + tap, sizeof(T), taps,
-                       width * static_cast<int64_t>(sizeof(T)), reinterpret_cast<uint8_t*>(to)});
-    }
-
-  private:
-    const Padded<T>& padded;
-    std::vector<Run> runs;
-    int64_t longest = 0;
 };
-
-// Calls write(lane, count, n, pixel) for each stretch of the lanes that lies in one image.
-template <class Write>
-void for_each_stretch(const ConvShape& p, int64_t first, int64_t lanes, const Write& write) {
-    for (int64_t lane = 0; lane < lanes;) {
-        const int64_t n = (first + lane) / p.pixels(), pixel = (first + lane) % p.pixels();
-        const int64_t count = std::min(p.pixels() - pixel, lanes - lane);
-        write(lane, count, n, pixel);
-        lane += count;
-    }
-}

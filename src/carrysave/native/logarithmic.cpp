@@ -1,269 +1,190 @@
 #include "logarithmic.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 
-#include "isa.h"
 #include "logarithmic_kernels.h"
 #include "quantize.h"
 #include "table_kernels.h"
 
-template <class T>
-T LogWords<T>::activation(int64_t log, int fraction_bits, bool negative, LogRounding rounding) {
-    using U = std::make_unsigned_t<T>;
-    U word = static_cast<U>(log) << (kFraction - fraction_bits);
-    const bool nudged = rounding == LogRounding::down || rounding == LogRounding::magnitude;
-    if (negative) word |= U{1} << (8 * sizeof(T) - 1) | (nudged ? 1 : 0);
-    return static_cast<T>(word);
-}
-template struct LogWords<int32_t>;
-template struct LogWords<int64_t>;
-
 namespace {
 
-template <class T>
-T wrapped_sum(T a, T b) {
-    using U = std::make_unsigned_t<T>;
-    return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
-}
-
-// One product from its operands' words, by shifts of integers.
-template <class T>
-int64_t product(T x, T w, LogRounding rounding) {
-    constexpr int kFraction = LogWords<T>::kFraction;
-    if (x == LogWords<T>::kZero || w == wrapped_sum(LogWords<T>::kZero, LogWords<T>::kBias)) return 0;
-    const auto sum = static_cast<uint64_t>(static_cast<std::make_unsigned_t<T>>(wrapped_sum(x, w)));
-    const bool negative = sum >> (8 * sizeof(T) - 1);
-    const uint64_t one = uint64_t{1} << kFraction;
-    const int64_t exponent = static_cast<int64_t>(sum >> kFraction & (sizeof(T) == 4 ? 0xff : 0x7ff)) -
-                             (sizeof(T) == 4 ? 127 : 1023);
-    const uint64_t mantissa = one | (sum & (one - 1));
-    const uint64_t magnitude = exponent >= kFraction ? mantissa << (exponent - kFraction) : mantissa >> (kFraction - exponent);
-    if (!negative) return static_cast<int64_t>(magnitude);
-    const bool minus = rounding == LogRounding::toward_zero || rounding == LogRounding::magnitude;
-    return static_cast<int64_t>(minus ? 0 - magnitude : ~magnitude);
-}
-
-template <class T>
-constexpr T kWeightZero = static_cast<T>(static_cast<std::make_unsigned_t<T>>(LogWords<T>::kZero) +
-                                         static_cast<std::make_unsigned_t<T>>(LogWords<T>::kBias));
-
-}  // namespace
-
-namespace {
-
-template <class T>
-T word_at(const LogConv<T>& problem, int64_t i) {
-    if (problem.words) return problem.words[i];
-    if (problem.values) return problem.table[problem.quantization.index(problem.values[i])];
-    return problem.table[problem.codes ? problem.codes[i] : problem.wide_codes[i]];
-}
-
-template <class T>
-Padded<T> pad_words(const LogConv<T>& p) {
-    const T* table = p.table;
-    const auto look_up = [table](auto code) { return table[code]; };
-    if (p.words) return Padded<T>(p.shape, p.words, p.pad, p.threads);
-    if (p.codes) return Padded<T>(p.shape, p.codes, look_up, p.pad, p.threads);
-    if (p.values) {
-        const Quantization& q = p.quantization;
-        if (q.high - q.low < 256) {
-            const AlignedBytes found = quantized(p.values, p.shape.n * p.shape.c * p.shape.h * p.shape.w, q, p.threads);
-            return Padded<T>(p.shape, found.get(), look_up, p.pad, p.threads);
-        }
-        return Padded<T>(p.shape, p.values, [table, q](float value) { return table[q.index(value)]; }, p.pad, p.threads);
+template <class Sum, class Out>
+void write_totals(const LaneTotals<Sum>& totals, Out* out) {
+    for (int64_t i = 0; i < totals.count; ++i) {
+        const uint64_t box = static_cast<uint64_t>(totals.factor) * static_cast<uint64_t>(int64_t{totals.box ? totals.box[i] : 0});
+        const uint64_t total = static_cast<uint64_t>(int64_t{totals.sums[i]}) + static_cast<uint64_t>(totals.constant) + box;
+        out[i] = static_cast<Out>(static_cast<int64_t>(total)) * static_cast<Out>(totals.scale);
     }
-    return Padded<T>(p.shape, p.wide_codes, look_up, p.pad, p.threads);
 }
 
-}  // namespace
-
-template <class T>
-void log_conv_reference(const LogConv<T>& problem) {
-    const ConvShape& p = problem.shape;
-    for (int64_t n = 0; n < p.n; ++n)
-        for (int64_t o = 0; o < problem.weights->channels; ++o)
-            for (int64_t y = 0; y < p.out_height; ++y)
-                for (int64_t x = 0; x < p.out_width; ++x) {
-                    const int64_t g = o / (problem.weights->channels / p.groups), pixel = y * p.out_width + x;
-                    uint64_t acc = problem.constant ? static_cast<uint64_t>(problem.constant[o]) : 0;
-                    if (problem.box) acc += static_cast<uint64_t>(problem.factor ? problem.factor[o] : 1) * static_cast<uint64_t>(int64_t{problem.box[(n * p.groups + g) * p.pixels() + pixel]});
-                    for (int64_t k = 0; k < p.taps(); ++k) {
-                        const int64_t c = k / (p.kh * p.kw), ky = k / p.kw % p.kh, kx = k % p.kw;
-                        const int64_t iy = y * p.sy + ky * p.dy - p.top, ix = x * p.sx + kx * p.dx - p.left;
-                        const bool inside = 0 <= iy && iy < p.h && 0 <= ix && ix < p.w;
-                        const int64_t at = ((n * p.c + g * p.depth() + c) * p.h + iy) * p.w + ix;
-                        acc += static_cast<uint64_t>(product(inside ? word_at(problem, at) : problem.pad,
-                                                             problem.weights->words[o * p.taps() + k], problem.weights->rounding));
-                    }
-                    const int64_t at = (n * problem.weights->channels + o) * p.pixels() + pixel;
-                    if (problem.out) problem.out[at] = static_cast<float>(static_cast<int64_t>(acc)) * (problem.scale ? problem.scale[o] : 1.0f);
-                    if (problem.integers) problem.integers[at] = static_cast<int64_t>(acc);
-                }
-}
-
-template <class T>
-LogWeights<T>::LogWeights(const T* weights, int64_t channels_, int64_t groups_, int64_t taps_, LogRounding rounding_,
-                          double largest, bool signed_words)
-    : channels(channels_), groups(groups_), taps(taps_), rounding(rounding_), words(weights, weights + channels * taps),
-      packed(channels * taps), offset(channels, 0),
-      counts(false), all_taps(false), factor(1), counted(channels), starts(channels) {
-    const int64_t group_channels = channels / groups;
-    bool signed_weights = false;
-    for (int64_t o = 0; o < channels; ++o) {
-        const int64_t inside = o % group_channels, block = inside / kLogOutputs * kLogOutputs;
-        const int64_t outputs = std::min<int64_t>(kLogOutputs, group_channels - block);
-        T* to = packed.data() + (o - inside + block) * taps + inside - block;
-        for (int64_t k = 0; k < taps; ++k) {
-            const T word = words[o * taps + k];
-            to[k * outputs] = word;
-            signed_weights |= word < 0;        // the word of zero is not, for a weight
-        }
-    }
-    const double room = sizeof(T) == 4 ? 4194304.0 : 2251799813685248.0;      // 2^22, 2^51: half of the range
-    const double most = largest + 1;                                          // ~z is -z - 1
-    const bool negative = signed_words || signed_weights;
-    const bool nudged = rounding == LogRounding::down || rounding == LogRounding::magnitude;
-    if (nudged && negative && largest >= room)
-        throw std::invalid_argument("logarithmic engine: products of " + std::to_string(largest) +
-                                    " are too large for `down` and `magnitude` with negative operands; use `complement` "
-                                    "and `toward_zero`");
-    // A flush more often than every 16 taps would cost more than a conversion of each product.
-    const LogSum down = most * 16 <= room ? LogSum::floor : LogSum::down;
-    if (nudged || !negative)
-        sum = down;
-    else
-        sum = rounding == LogRounding::toward_zero ? LogSum::toward_zero : LogSum::complement;
-    // Sums of int64 are modulo 2^64 in any case.
-    const double limit = sum == LogSum::floor ? room : sizeof(T) == 4 ? 2147483647.0 : 1e300;
-    segment = std::max<int64_t>(1, static_cast<int64_t>(std::min(limit / most, 128.0)));
-    const bool minus = negative && rounding == LogRounding::magnitude;
-    // Products that are zero are computed as tiny ones, of either sign; those below zero were rounded down to -1.
-    masked = signed_weights && !minus && sum != LogSum::toward_zero;
-    if (sum != LogSum::toward_zero) find_short(signed_words, minus);
-}
-// Which products are negative and not counted as -z yet: with `minus` all those of operands of opposite signs, a zero
-// being positive; without, those of a weight that is zero.
-template <class T>
-void LogWeights<T>::find_short(bool signed_words, bool minus) {
-    all_taps = minus && signed_words;
-    factor = minus ? -2 : 1;       // a - b for weights below zero, where a + b was taken for all
-    for (int64_t o = 0; o < channels; ++o)
-        for (int64_t k = 0; k < taps; ++k) {
-            const T word = words[o * taps + k];
-            if (k % segment == 0) starts[o].push_back(static_cast<int64_t>(counted[o].size()));
-            if (minus) offset[o] += word < 0;
-            if (signed_words && (minus ? word < 0 : word == kWeightZero<T>)) counted[o].push_back(static_cast<int32_t>(k));
-        }
-    for (int64_t o = 0; o < channels; ++o) {
-        starts[o].push_back(static_cast<int64_t>(counted[o].size()));
-        counts = counts || !counted[o].empty();
-    }
-    counts = counts || all_taps;
-}
-template class LogWeights<int32_t>;
-template class LogWeights<int64_t>;
-
-namespace {
-
-template <class Out>
-void write_totals(const LaneTotals<uint64_t>& totals, Out* out) {
-    for (int64_t i = 0; i < totals.count; ++i)
-        out[i] = static_cast<Out>(static_cast<int64_t>(totals.sums[i] + static_cast<uint64_t>(totals.constant) +
-                                                       static_cast<uint64_t>(totals.factor) * static_cast<uint64_t>(int64_t{totals.box ? totals.box[i] : 0}))) *
-                 static_cast<Out>(totals.scale);
-}
-
-template <class T>
-class Worker {
-  public:
-    Worker(const LogConv<T>& problem_, const Padded<T>& padded_, Isa isa_)
-        : problem(problem_), p(problem.shape), weights(*problem.weights), padded(padded_), isa(isa_),
-          group_channels(weights.channels / p.groups),
-          words(aligned_bytes(weights.segment * kLogLanes * static_cast<int64_t>(sizeof(T)))),
-          present(aligned_bytes(weights.segment * 8)), negative(aligned_bytes(weights.segment * kLogLanes)),
-          sums(aligned_bytes(group_channels * kLogLanes * 8)), every_tap(weights.segment) {
-        std::iota(every_tap.begin(), every_tap.end(), 0);
-    }
-
-    void run(int64_t group, int64_t first, int64_t lanes) {
-        const Tile<T> operands(p, padded, group, first, lanes);
-        auto* sum = reinterpret_cast<int64_t*>(sums.get());
-        std::fill_n(sum, group_channels * kLogLanes, int64_t{0});
-        for (int64_t k = 0; k < weights.taps; k += weights.segment) {
-            const int64_t taps = std::min(weights.segment, weights.taps - k);
-            operands.gather(isa, k, taps, kLogLanes, reinterpret_cast<T*>(words.get()));
-            if (weights.masked || weights.counts) mark(taps);
-            for (int64_t o = 0; o < group_channels; o += kLogOutputs) add_block(group * group_channels, o, k, taps, sum + o * kLogLanes);
-            if (weights.counts) add_counts(group * group_channels, k, taps, sum);
-        }
-        for (int64_t o = 0; o < group_channels; ++o) write(group, group * group_channels + o, first, lanes, sum + o * kLogLanes);
-    }
-
-  private:
-    const LogConv<T>& problem;
-    const ConvShape& p;
-    const LogWeights<T>& weights;
-    const Padded<T>& padded;
-    Isa isa;
-    int64_t group_channels;
-    AlignedBytes words;                 // [segment][kLogLanes]
-    AlignedBytes present, negative;     // as LogMarks has them
-    AlignedBytes sums;                  // [group_channels][kLogLanes] int64
-    std::vector<int32_t> every_tap;     // 0, 1, .. of a segment
-
-    void add_block(int64_t first_channel, int64_t o, int64_t tap, int64_t taps, int64_t* sum) const {
-        const int outputs = static_cast<int>(std::min<int64_t>(kLogOutputs, group_channels - o));
-        const T* packed = weights.packed.data() + (first_channel + o) * weights.taps + tap * outputs;
-        const LogTask<T> task{reinterpret_cast<const T*>(words.get()), weights.masked ? present.get() : nullptr, packed, taps,
-                              outputs, weights.sum, sum};
+template <class T, class Sum>
+void add_products(Isa isa, const LogTask<T, Sum>& task) {
+    if constexpr (sizeof(T) == 2) {
+#ifdef CARRYSAVE_BF16
+        if (isa == Isa::avx512 && log_pairs_are_fast()) return log_tile_bf16(task);
+#endif
+    } else {
 #ifdef CARRYSAVE_AVX512
         if (isa == Isa::avx512) return log_tile_avx512(task);
 #endif
 #ifdef CARRYSAVE_AVX2
         if (isa == Isa::avx2) return log_tile_avx2(task);
 #endif
-        log_tile_portable(task);
     }
+    (void)isa;
+    log_tile_portable(task);
+}
 
-    void mark(int64_t taps) const {
-        const LogMarks<T> marks{reinterpret_cast<const T*>(words.get()), taps, present.get(), negative.get()};
+template <class T>
+void mark(Isa isa, const LogMarks<T>& marks) {
 #ifdef CARRYSAVE_AVX512
-        if (isa == Isa::avx512) return log_marks_avx512(marks);
+    if (isa == Isa::avx512) return log_marks_avx512(marks);
 #endif
-        log_marks_portable(marks);
+    (void)isa;
+    log_marks_portable(marks);
+}
+
+template <class Sum>
+void count(Isa isa, const LogCount<Sum>& task) {
+    if (!task.count) return;
+#ifdef CARRYSAVE_AVX512
+    if (isa == Isa::avx512) return log_count_avx512(task);
+#endif
+    (void)isa;
+    log_count_portable(task);
+}
+
+template <class T, class Sum>
+class Worker {
+  public:
+    Worker(const LogConv<T>& problem_, Isa isa_)
+        : problem(problem_), weights(*problem.weights), isa(isa_), group_channels(weights.channels / weights.groups),
+          sums(group_channels * kLogLanes * static_cast<int64_t>(sizeof(Sum))),
+          negative(weights.counts ? weights.segment * kLogLanes : 0), other(weights.counts ? weights.segment * kLogLanes : 0),
+          every_tap(weights.segment) {
+        std::iota(every_tap.begin(), every_tap.end(), 0);
     }
 
-    void add_counts(int64_t first_channel, int64_t tap, int64_t taps, int64_t* sum) const {
-        alignas(64) int64_t all[kLogLanes] = {};
-        if (weights.all_taps) count({negative.get(), every_tap.data(), taps, 0, 1, all});
-        for (int64_t o = 0; o < group_channels; ++o, sum += kLogLanes) {
-            if (weights.all_taps)
-                for (int lane = 0; lane < kLogLanes; ++lane) sum[lane] += all[lane];
-            const int64_t* start = weights.starts[first_channel + o].data() + tap / weights.segment;
-            if (start[1] == start[0]) continue;
-            const int32_t* counted = weights.counted[first_channel + o].data() + start[0];
-            count({negative.get(), counted, start[1] - start[0], tap, weights.factor, sum});
+    void run(const Part& part) {
+        const ConvShape& p = part.shape;
+        const auto read = [&](int64_t n, int64_t c, int64_t y, int64_t x, int64_t many, Unit* to) {
+            read_units(part, n, c, y * p.w + x, many, to);
+        };
+        const int64_t depth = (p.depth() + kWords - 1) / kWords;
+        const Padded<Unit> padded(part, depth, read, unit_of(problem.pad, problem.pad));
+        const Lanes lanes = lanes_of(p, padded.pitch, kLogLanes / 4, kLogLanes, kGatherCost, group_channels);
+        Tiles<Unit, kLogLanes> tiles(part, padded, isa, lanes, std::min(weights.units, weights.segment));
+        for (int64_t i = 0; i < tiles.count(); ++i) {
+            add_up(part.group, tiles, tiles.select(i));
+            for (int64_t o = 0; o < group_channels; ++o) write(part.group, o, tiles);
         }
     }
 
-    void count(const LogCount& task) const {
-#ifdef CARRYSAVE_AVX512
-        if (isa == Isa::avx512) return log_count_avx512(task);
-#endif
-        log_count_portable(task);
+  private:
+    using Unit = typename LogUnit<T>::Type;
+    static constexpr int64_t kWords = LogUnit<T>::kWords;
+    static constexpr double kGatherCost = 3;
+
+    const LogConv<T>& problem;
+    const LogWeights<T>& weights;
+    Isa isa;
+    int64_t group_channels;
+    Scratch sums;                       // [group_channels][kLogLanes]
+    Scratch negative, other;            // as LogMarks has them
+    std::vector<int32_t> every_tap;     // 0, 1, .. of a segment
+
+    static Unit unit_of(T first, T second) {
+        using U = std::make_unsigned_t<Unit>;
+        if constexpr (kWords == 1) return first;
+        return static_cast<Unit>(static_cast<uint16_t>(first) | static_cast<U>(static_cast<uint16_t>(second)) << 16);
     }
 
-    void write(int64_t group, int64_t o, int64_t first, int64_t lanes, const int64_t* sum) const {
+    void read_units(const Part& part, int64_t n, int64_t c, int64_t at, int64_t many, Unit* to) const {
+        const ConvShape& p = part.shape;
+        const int64_t plane = p.h * p.w, first = ((part.image + n) * p.c + part.group * p.depth() + c * kWords) * plane + at;
+        if constexpr (kWords == 1) {
+            read_words(first, many, to);
+        } else {
+            constexpr int64_t kMost = 256;
+            T even[kMost], odd[kMost];
+            std::fill_n(odd, std::min(kMost, many), LogWords<T>::kZero);
+            for (int64_t i = 0; i < many; i += kMost) {
+                const int64_t some = std::min(kMost, many - i);
+                read_words(first + i, some, even);
+                if (c * kWords + 1 < p.depth()) read_words(first + plane + i, some, odd);
+                for (int64_t j = 0; j < some; ++j) to[i + j] = unit_of(even[j], odd[j]);
+            }
+        }
+    }
+
+    void read_words(int64_t at, int64_t many, T* to) const {
+        const T* table = problem.table;
+        const Quantization& q = problem.quantization;
+        if (problem.words) {
+            std::memcpy(to, problem.words + at, static_cast<size_t>(many) * sizeof(T));
+        } else if (problem.codes) {
+            for (int64_t i = 0; i < many; ++i) to[i] = table[problem.codes[at + i]];
+        } else if (problem.wide_codes) {
+            for (int64_t i = 0; i < many; ++i) to[i] = table[problem.wide_codes[at + i]];
+        } else if (q.high - q.low < 256) {
+            constexpr int64_t kMost = 512;
+            uint8_t codes[kMost];
+            for (int64_t i = 0; i < many; i += kMost) {
+                const int64_t some = std::min(kMost, many - i);
+                quantize(isa, problem.values + at + i, some, q, codes);
+                for (int64_t j = 0; j < some; ++j) to[i + j] = table[codes[j]];
+            }
+        } else {
+            for (int64_t i = 0; i < many; ++i) to[i] = table[q.index(problem.values[at + i])];
+        }
+    }
+
+    void add_up(int64_t group, const Tiles<Unit, kLogLanes>& tiles, int lanes) const {
+        Sum* sum = sums.at<Sum>(0);
+        std::fill_n(sum, group_channels * kLogLanes, Sum{0});
+        for (int64_t k = 0; k < weights.units; k += weights.segment) {
+            const int64_t taps = std::min(weights.segment, weights.units - k);
+            const Operands<Unit> words = tiles.operands(k, taps);
+            for (int64_t o = 0; o < group_channels; o += kLogOutputs) {
+                const int outputs = static_cast<int>(std::min<int64_t>(kLogOutputs, group_channels - o));
+                const Unit* packed = weights.packed.data() + (group * group_channels + o) * weights.units + k * outputs;
+                add_products(isa, LogTask<T, Sum>{words, packed, taps, outputs, lanes, weights.sum, sum + o * kLogLanes});
+            }
+            if constexpr (kWords == 1)
+                if (weights.counts) add_counts(words, group * group_channels, k, taps);
+        }
+    }
+
+    void add_counts(const Operands<T>& words, int64_t first_channel, int64_t tap, int64_t taps) const {
+        int8_t* const below = negative.at<int8_t>(0);
+        mark(isa, LogMarks<T>{words, taps, weights.mark, below, other.at<int8_t>(0)});
+        alignas(64) Sum all[kLogLanes] = {};
+        if (weights.every) count(isa, LogCount<Sum>{below, every_tap.data(), taps, 0, weights.every, all});
+        for (int64_t o = 0; o < group_channels; ++o) {
+            Sum* sum = sums.at<Sum>(0) + o * kLogLanes;
+            if (weights.every)
+                for (int lane = 0; lane < kLogLanes; ++lane) sum[lane] += all[lane];
+            const auto add = [&](const typename LogWeights<T>::Taps& list, const int8_t* marks, int factor) {
+                const int64_t* start = list.starts.data() + tap / weights.segment;
+                count(isa, LogCount<Sum>{marks, list.taps.data() + start[0], start[1] - start[0], tap, factor, sum});
+            };
+            add(weights.below[first_channel + o], other.at<int8_t>(0), weights.factor);
+            add(weights.zeros[first_channel + o], below, 1);
+        }
+    }
+
+    void write(int64_t group, int64_t channel, const Tiles<Unit, kLogLanes>& tiles) const {
+        const ConvShape& p = problem.shape;
+        const int64_t o = group * group_channels + channel;
         const int64_t constant = weights.offset[o] + (problem.constant ? problem.constant[o] : 0);
-        for_each_stretch(p, first, lanes, [&](int64_t lane, int64_t count, int64_t n, int64_t pixel) {
-            const LaneTotals<uint64_t> totals{reinterpret_cast<const uint64_t*>(sum) + lane, count, constant,
-                                              problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr,
-                                              problem.factor ? problem.factor[o] : 1,
-                                              problem.scale && problem.out ? problem.scale[o] : 1.0f};
+        tiles.for_each_run([&](int64_t lane, int64_t many, int64_t n, int64_t pixel) {
+            const LaneTotals<Sum> totals{sums.at<Sum>(0) + channel * kLogLanes + lane, many, constant,
+                                         problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr,
+                                         problem.factor ? problem.factor[o] : 1,
+                                         problem.scale && problem.out ? problem.scale[o] : 1.0f};
             const int64_t at = (n * weights.channels + o) * p.pixels() + pixel;
             if (problem.integers) write_totals(totals, problem.integers + at);
             if (!problem.out) return;
@@ -275,81 +196,33 @@ class Worker {
     }
 };
 
-}  // namespace
-
-template <class T>
-void log_conv(const LogConv<T>& problem) {
-    const ConvShape& p = problem.shape;
-    const Padded<T> padded = pad_words(problem);
+template <class Sum, class T>
+void conv(const LogConv<T>& problem) {
+    const Parts parts(problem.shape, sizeof(T), problem.threads);
     const Isa isa = chosen_isa();
-    const int64_t total = p.n * p.pixels(), tiles = (total + kLogLanes - 1) / kLogLanes;
-    const int64_t grain = problem.threads > 1 ? 4 : tiles * p.groups;
-    parallel_for(tiles * p.groups, grain, problem.threads, [&](int64_t begin, int64_t end) {
-        Worker<T> worker(problem, padded, isa);
-        for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = i % tiles * kLogLanes;
-            worker.run(i / tiles, first, std::min<int64_t>(kLogLanes, total - first));
-        }
+    parallel_for(parts.count(), problem.threads > 1 ? 1 : parts.count(), problem.threads, [&](int64_t begin, int64_t end) {
+        Worker<T, Sum> worker(problem, isa);
+        for (int64_t i = begin; i < end; ++i) worker.run(parts[i]);
     });
 }
 
-namespace {
-
-// What the fast kernels make of a product before the counts: tiny where an operand is zero, never -z below zero.
-template <class T>
-int64_t product_as_floats(T x, T w, LogSum sum) {
-    if (sum == LogSum::toward_zero) return product(x, w, LogRounding::toward_zero);
-    if (x == LogWords<T>::kZero) return w < 0 ? -1 : 0;
-    if (w == kWeightZero<T>) return x < 0 ? -1 : 0;
-    return product(x, w, LogRounding::complement);
-}
-
-template <class T>
-void tile_by_shifts(const LogTask<T>& task) {
-    for (int o = 0; o < task.outputs; ++o)
-        for (int lane = 0; lane < kLogLanes; ++lane) {
-            uint64_t acc = 0;
-            for (int64_t i = 0; i < task.taps; ++i) {
-                if (task.present && !(task.present[i * kLogLanes / 8 + lane / 8] >> lane % 8 & 1)) continue;
-                acc += static_cast<uint64_t>(product_as_floats(task.words[i * kLogLanes + lane],
-                                                               task.weights[i * task.outputs + o], task.sum));
-            }
-            task.sums[o * kLogLanes + lane] = static_cast<int64_t>(static_cast<uint64_t>(task.sums[o * kLogLanes + lane]) + acc);
-        }
-}
-
 }  // namespace
 
-void log_tile_portable(const LogTask<int32_t>& task) { tile_by_shifts(task); }
-void log_tile_portable(const LogTask<int64_t>& task) { tile_by_shifts(task); }
-
-namespace {
+bool log_pairs_are_fast() {
+#ifdef CARRYSAVE_BF16
+    static const bool present = __builtin_cpu_supports("avx512bf16");
+    return present;
+#else
+    return false;
+#endif
+}
 
 template <class T>
-void mark_one_by_one(const LogMarks<T>& marks) {
-    for (int64_t i = 0; i < marks.taps * kLogLanes; ++i) {
-        const bool present = marks.words[i] != LogWords<T>::kZero;
-        if (i % 8 == 0) marks.present[i / 8] = 0;
-        marks.present[i / 8] = static_cast<uint8_t>(marks.present[i / 8] | present << i % 8);
-        marks.negative[i] = present && marks.words[i] < 0;
-    }
+void log_conv(const LogConv<T>& problem) {
+    if constexpr (sizeof(T) < 8)
+        if (problem.weights->narrow) return conv<int32_t>(problem);
+    conv<int64_t>(problem);
 }
-
-}  // namespace
-
-void log_marks_portable(const LogMarks<int32_t>& marks) { mark_one_by_one(marks); }
-void log_marks_portable(const LogMarks<int64_t>& marks) { mark_one_by_one(marks); }
-
-void log_count_portable(const LogCount& task) {
-    uint8_t counts[kLogLanes] = {};
-    for (int64_t i = 0; i < task.count; ++i) {
-        const uint8_t* row = task.negative + (task.taps[i] - task.first) * kLogLanes;
-        for (int lane = 0; lane < kLogLanes; ++lane) counts[lane] = static_cast<uint8_t>(counts[lane] + row[lane]);
-    }
-    for (int lane = 0; lane < kLogLanes; ++lane) task.sums[lane] += task.factor * counts[lane];
-}
-
-template void log_conv_reference(const LogConv<int32_t>&);
-template void log_conv_reference(const LogConv<int64_t>&);
+template void log_conv(const LogConv<int16_t>&);
 template void log_conv(const LogConv<int32_t>&);
 template void log_conv(const LogConv<int64_t>&);

@@ -15,7 +15,7 @@
 //
 // What a negative product is:          -z                 ~z (one's complement)
 //   products below 2^22 (2^51)         magnitude          down
-//   larger ones                        toward_zero        complement
+//   larger ones                        toward_zero        complement (as toward_zero, less the number of negative ones)
 // Where no operand is negative all four agree and `down` is right.
 //
 // In the first row negative words have their lowest bit set, which makes the product of a positive and a negative operand
@@ -23,56 +23,84 @@
 // negative products. Larger products would show that bit.
 enum class LogRounding { down, magnitude, complement, toward_zero };
 
-// Words of 32 or 64 bits (T = int32_t, int64_t). Activation words lack the float's bias, weight words contain it.
+// Words of 16, 32 or 64 bits (T = int16_t, int32_t, int64_t). Activation words lack the float's bias, weight words contain
+// it. Those of 16 bits are bfloat16, summed in pairs by one instruction that rounds to nearest: right, and twice as fast,
+// where every product is an integer.
 template <class T>
 struct LogWords {
-    static constexpr int kFraction = sizeof(T) == 4 ? 23 : 52;
-    static constexpr T kBias = sizeof(T) == 4 ? T{127} << 23 : static_cast<T>(int64_t{1023} << 52);
+    static constexpr int kFraction = sizeof(T) == 2 ? 7 : sizeof(T) == 4 ? 23 : 52;
+    static constexpr T kBias = static_cast<T>(int64_t{sizeof(T) == 8 ? 1023 : 127} << kFraction);
     // So small that with any other word, or itself, the product is below 1 and above -1. No operand has this word.
-    static constexpr T kZero = -(T{60} << kFraction);
+    static constexpr T kZero = static_cast<T>(-(int64_t{60} << kFraction));
+    static constexpr T kWeightZero = static_cast<T>(kZero + kBias);
 
-    // log: k * 2^fraction_bits + f, at least 0; fraction_bits < kFraction.
+    // log: k * 2^fraction_bits + f, at least 0; fraction_bits < kFraction, or 7 in 16 bits.
     static T activation(int64_t log, int fraction_bits, bool negative, LogRounding rounding);
     static T weight(int64_t log, int fraction_bits, bool negative, LogRounding rounding) {
         return static_cast<T>(activation(log, fraction_bits, negative, rounding) + kBias);
     }
 };
 
+// What a lane holds of a tap: a word, or those of two channels.
+template <class T>
+struct LogUnit {
+    using Type = T;
+    static constexpr int64_t kWords = 1;
+};
+template <>
+struct LogUnit<int16_t> {
+    using Type = int32_t;
+    static constexpr int64_t kWords = 2;
+};
+
 // How a layer's products are summed.
 enum class LogSum {
     floor,          // rounded down by a float accumulator
     down,           // converted to integers, rounded down
-    toward_zero,    // converted to integers, truncated; zeros need no care
-    complement,     // magnitudes converted, then ~ where negative
+    toward_zero,    // converted to integers, truncated
+    pairs,          // 16 bits: integers as they are
 };
 
 // Weight words, prepared once per layer.
 template <class T>
 class LogWeights {
   public:
-    // weights: [channels][taps]. No product's magnitude exceeds `largest`, which is below 2^31 (T = int32_t) or 2^63;
-    // signed_words: activations may be negative. Throws std::invalid_argument for `down` and `magnitude` with
-    // negative operands and products too large for them.
-    LogWeights(const T* weights, int64_t channels, int64_t groups, int64_t taps, LogRounding rounding, double largest,
-               bool signed_words);
+    using Unit = typename LogUnit<T>::Type;
 
-    int64_t channels, groups, taps;
+    // weights: [channels][taps], `positions` (kh * kw) taps per input channel. No product's magnitude exceeds `largest`,
+    // which is below 2^24, 2^31 or 2^63; signed_words: activations may be negative. Throws std::invalid_argument for
+    // `down` and `magnitude` with negative operands and products too large for them, and for 16 bits where operands are
+    // negative and the rounding is not toward_zero.
+    LogWeights(const T* weights, int64_t channels, int64_t groups, int64_t taps, int64_t positions, LogRounding rounding,
+               double largest, bool signed_words);
+
+    int64_t channels, groups, taps, positions;
     LogRounding rounding;
     std::vector<T> words;           // [channels][taps]
     LogSum sum;
-    bool masked;                    // activations that are zero meet negative weights
-    int64_t segment;                // taps between flushes, at most 128
-    std::vector<T> packed;          // [channels in blocks within a group][taps][block]
-    // Rounding down gave some products 1 too little. What is to be added to channel o, with negative(tap) 1 where the
-    // activation is negative: offset[o] + all_taps * (sum of negative(tap)) + factor * (sum of it over counted[o]).
+    bool narrow;                    // sums stay within 31 bits
+    int64_t units;                  // taps as the kernels count them
+    int64_t segment;                // units between flushes, at most 126
+    std::vector<Unit> packed;       // [channels in blocks within a group][units][block]
+
+    // What the sums lack of the products, by the signs of the operands: to channel o is to be added offset[o], `every`
+    // times the number of negative activations, and over the taps listed for o of weights below zero `factor` times the
+    // activation's mark, of those that are zero whether it is negative.
+    enum class Mark { zero, negative, sign };   // 1 where the activation is 0; below 0; 1 below and -1 above 0
+    struct Taps {
+        std::vector<int32_t> taps;      // rising
+        std::vector<int64_t> starts;    // where each segment's begin, and the end
+    };
     std::vector<int64_t> offset;
-    bool counts, all_taps;
-    int factor;
-    std::vector<std::vector<int32_t>> counted;   // [channels], rising
-    std::vector<std::vector<int64_t>> starts;    // [channels]: where each segment's begin in it, and its end
+    bool counts;
+    int every, factor;
+    Mark mark;
+    std::vector<Taps> below, zeros;     // [channels]
 
   private:
-    void find_short(bool signed_words, bool minus);
+    void pack();
+    void choose_sum(double largest, bool negative);
+    void find_counts(bool signed_words);
 };
 
 template <class T>
@@ -100,3 +128,6 @@ template <class T>
 void log_conv_reference(const LogConv<T>& problem);
 template <class T>
 void log_conv(const LogConv<T>& problem);
+
+// Whether words of 16 bits have an instruction of their own here, with the instruction set avx512.
+bool log_pairs_are_fast();

@@ -29,18 +29,18 @@ struct Floor32 {
     __m256 acc;
     static CARRYSAVE_INLINE __m256i broadcast(int32_t word) { return _mm256_set1_epi32(word); }
     static CARRYSAVE_INLINE __m256i sum(__m256i x, __m256i w) { return _mm256_add_epi32(x, w); }
-    static CARRYSAVE_INLINE __m256i mask(const uint8_t* present, int v) {
-        const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-        return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(present[v]), bits), bits);
-    }
     CARRYSAVE_INLINE void clear() { acc = _mm256_set1_ps(12582912.0f); }     // 1.5 * 2^23
-    CARRYSAVE_INLINE void flush(int64_t* sums) const {
-        // The accumulator's bit pattern is that of 1.5 * 2^23 plus the integer.
-        const __m256i value = _mm256_sub_epi32(_mm256_castps_si256(acc), _mm256_set1_epi32(0x4b400000));
+    // The accumulator's bit pattern is that of 1.5 * 2^23 plus the integer.
+    CARRYSAVE_INLINE __m256i value() const { return _mm256_sub_epi32(_mm256_castps_si256(acc), _mm256_set1_epi32(0x4b400000)); }
+    CARRYSAVE_INLINE void flush(int32_t* sums) const {
         auto* at = reinterpret_cast<__m256i*>(sums);
-        _mm256_storeu_si256(at, _mm256_add_epi64(_mm256_loadu_si256(at), _mm256_cvtepi32_epi64(_mm256_castsi256_si128(value))));
-        _mm256_storeu_si256(at + 1, _mm256_add_epi64(_mm256_loadu_si256(at + 1),
-                                                     _mm256_cvtepi32_epi64(_mm256_extracti128_si256(value, 1))));
+        _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), value()));
+    }
+    CARRYSAVE_INLINE void flush(int64_t* sums) const {
+        const __m256i parts[2] = {_mm256_cvtepi32_epi64(_mm256_castsi256_si128(value())),
+                                  _mm256_cvtepi32_epi64(_mm256_extracti128_si256(value(), 1))};
+        auto* at = reinterpret_cast<__m256i*>(sums);
+        for (int i = 0; i < 2; ++i) _mm256_storeu_si256(at + i, _mm256_add_epi64(_mm256_loadu_si256(at + i), parts[i]));
     }
 };
 
@@ -49,11 +49,6 @@ struct Floor64 {
     __m256d acc;
     static CARRYSAVE_INLINE __m256i broadcast(int64_t word) { return _mm256_set1_epi64x(word); }
     static CARRYSAVE_INLINE __m256i sum(__m256i x, __m256i w) { return _mm256_add_epi64(x, w); }
-    static CARRYSAVE_INLINE __m256i mask(const uint8_t* present, int v) {
-        const __m256i bits = _mm256_setr_epi64x(1, 2, 4, 8);
-        const __m256i byte = _mm256_set1_epi64x(present[v / 2] >> (v % 2 * 4));
-        return _mm256_cmpeq_epi64(_mm256_and_si256(byte, bits), bits);
-    }
     CARRYSAVE_INLINE void clear() { acc = _mm256_set1_pd(6755399441055744.0); }   // 1.5 * 2^52
     CARRYSAVE_INLINE void flush(int64_t* sums) const {
         const __m256i value = _mm256_sub_epi64(_mm256_castpd_si256(acc), _mm256_set1_epi64x(0x4338000000000000));
@@ -63,57 +58,44 @@ struct Floor64 {
 };
 
 // kOutputs channels on two vectors from vector `first` of the tile on.
-template <class Accumulator, bool kMasked, int kOutputs, class T>
-void run(const LogTask<T>& task, const T* weights, int64_t* sums, int first) {
-    constexpr int kVectors = 2, kLanes = Accumulator::kLanes;
+template <class Accumulator, int kOutputs, class T, class Sum>
+void run(const LogTask<T, Sum>& task, const T* weights, Sum* sums, int first) {
+    constexpr int kVectors = 2, kLanes = Accumulator::kLanes, kPerQuarter = 16 / kLanes;
     Accumulator acc[kOutputs * kVectors];
     unroll<kOutputs * kVectors>([&](auto i) CARRYSAVE_LAMBDA { acc[i].clear(); });
-    const T* words = task.words + first * kLanes;
-    const uint8_t* present = task.present;
-    for (int64_t i = 0; i < task.taps; ++i, words += kLogLanes, weights += task.outputs) {
-        __m256i x[kVectors], mask[kVectors];
+    const T* from = task.words.from[first / kPerQuarter] + first % kPerQuarter * kLanes;
+    for (int64_t i = 0; i < task.taps; ++i, weights += task.outputs) {
+        const T* words = from + task.words.offsets[i];
+        __m256i x[kVectors];
         unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
-            x[v] = _mm256_load_si256(reinterpret_cast<const __m256i*>(words + v * kLanes));
-            if constexpr (kMasked) mask[v] = Accumulator::mask(present, first + v);
+            x[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + v * kLanes));
         });
         unroll<kOutputs>([&](auto o) CARRYSAVE_LAMBDA {
             const __m256i weight = Accumulator::broadcast(weights[o]);
-            unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
-                __m256i sum = Accumulator::sum(x[v], weight);
-                if constexpr (kMasked) sum = _mm256_and_si256(sum, mask[v]);      // to +0
-                add_down(acc[o * kVectors + v].acc, sum);
-            });
+            unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { add_down(acc[o * kVectors + v].acc, Accumulator::sum(x[v], weight)); });
         });
-        if constexpr (kMasked) present += kLogLanes / 8;
     }
     unroll<kOutputs * kVectors>([&](auto i) CARRYSAVE_LAMBDA {
         acc[i].flush(sums + i / kVectors * kLogLanes + (first + i % kVectors) * kLanes);
     });
 }
 
-template <class Accumulator, bool kMasked, class T>
-void run_tile(const LogTask<T>& task) {
+template <class Accumulator, class T, class Sum>
+void run_floor(const LogTask<T, Sum>& task) {
+    if (task.sum != LogSum::floor) return log_tile_portable(task);
+    const RoundDown rounding;
     for (int first = 0; first < kLogLanes / Accumulator::kLanes; first += 2) {
         int o = 0;
         for (; o + 4 <= task.outputs; o += 4)
-            run<Accumulator, kMasked, 4>(task, task.weights + o, task.sums + o * kLogLanes, first);
+            run<Accumulator, 4>(task, task.weights + o, task.sums + o * kLogLanes, first);
         for (; o + 2 <= task.outputs; o += 2)
-            run<Accumulator, kMasked, 2>(task, task.weights + o, task.sums + o * kLogLanes, first);
-        if (o < task.outputs) run<Accumulator, kMasked, 1>(task, task.weights + o, task.sums + o * kLogLanes, first);
+            run<Accumulator, 2>(task, task.weights + o, task.sums + o * kLogLanes, first);
+        if (o < task.outputs) run<Accumulator, 1>(task, task.weights + o, task.sums + o * kLogLanes, first);
     }
-}
-
-template <class Accumulator, class T>
-void run_floor(const LogTask<T>& task) {
-    if (task.sum != LogSum::floor) return log_tile_portable(task);
-    const RoundDown rounding;
-    if (task.present)
-        run_tile<Accumulator, true>(task);
-    else
-        run_tile<Accumulator, false>(task);
 }
 
 }  // namespace
 
-void log_tile_avx2(const LogTask<int32_t>& task) { run_floor<Floor32>(task); }
-void log_tile_avx2(const LogTask<int64_t>& task) { run_floor<Floor64>(task); }
+void log_tile_avx2(const LogTask<int32_t, int32_t>& task) { run_floor<Floor32>(task); }
+void log_tile_avx2(const LogTask<int32_t, int64_t>& task) { run_floor<Floor32>(task); }
+void log_tile_avx2(const LogTask<int64_t, int64_t>& task) { run_floor<Floor64>(task); }

@@ -2,49 +2,61 @@
 
 #include <cstdint>
 
+#include "conv.h"
 #include "logarithmic.h"
 
-// Up to kOutputs channels on a tile of kLanes outputs.
+// Up to kLogOutputs channels on a tile of kLogLanes outputs.
 constexpr int kLogLanes = 64, kLogOutputs = 6;
 
-template <class T>
+template <class T, class Sum>
 struct LogTask {
-    const T* words;             // [taps][kLogLanes]
-    const uint8_t* present;     // [taps][kLogLanes / 8]: bits of the operands that are not zero; null: they need no care
-    const T* weights;           // [taps][outputs]
-    int64_t taps;               // few enough for the accumulators
-    int outputs;
+    Operands<typename LogUnit<T>::Type> words;
+    const typename LogUnit<T>::Type* weights;    // [taps][outputs]
+    int64_t taps;                                // few enough for the accumulators
+    int outputs, lanes;                          // lanes: those wanted, the rest may be computed or not
     LogSum sum;
-    int64_t* sums;              // [outputs][kLogLanes]
+    Sum* sums;                                   // [outputs][kLogLanes], modulo 2^32 or 2^64
 };
 
-void log_tile_portable(const LogTask<int32_t>& task);
-void log_tile_portable(const LogTask<int64_t>& task);
-void log_tile_avx2(const LogTask<int32_t>& task);
-void log_tile_avx2(const LogTask<int64_t>& task);
-void log_tile_avx512(const LogTask<int32_t>& task);
-void log_tile_avx512(const LogTask<int64_t>& task);
-
-// Of a tile's operands: present as in LogTask; negative [taps][kLogLanes], 1 where the operand is.
+// Of a tile's operands: negative [taps][kLogLanes], 1 where the operand is; other, likewise, as `mark` says.
 template <class T>
 struct LogMarks {
-    const T* words;
+    Operands<T> words;
     int64_t taps;
-    uint8_t* present;
-    uint8_t* negative;
+    typename LogWeights<T>::Mark mark;
+    int8_t* negative;
+    int8_t* other;
 };
+
+// sums[lane] += factor * the sum of marks[tap - first][lane] over `count` (up to 126) taps.
+template <class Sum>
+struct LogCount {
+    const int8_t* marks;
+    const int32_t* taps;
+    int64_t count, first;
+    int factor;
+    Sum* sums;
+};
+
+#define CARRYSAVE_LOG_KERNELS(set)                          \
+    void log_tile_##set(const LogTask<int32_t, int32_t>&);  \
+    void log_tile_##set(const LogTask<int32_t, int64_t>&);  \
+    void log_tile_##set(const LogTask<int64_t, int64_t>&);
+CARRYSAVE_LOG_KERNELS(portable)
+CARRYSAVE_LOG_KERNELS(avx2)
+CARRYSAVE_LOG_KERNELS(avx512)
+#undef CARRYSAVE_LOG_KERNELS
+void log_tile_portable(const LogTask<int16_t, int32_t>&);
+void log_tile_portable(const LogTask<int16_t, int64_t>&);
+void log_tile_bf16(const LogTask<int16_t, int32_t>&);
+void log_tile_bf16(const LogTask<int16_t, int64_t>&);
+
 void log_marks_portable(const LogMarks<int32_t>& marks);
 void log_marks_portable(const LogMarks<int64_t>& marks);
 void log_marks_avx512(const LogMarks<int32_t>& marks);
 void log_marks_avx512(const LogMarks<int64_t>& marks);
 
-// sums[lane] += factor * the sum of negative[tap - first][lane] over `count` (up to 255) taps.
-struct LogCount {
-    const uint8_t* negative;
-    const int32_t* taps;
-    int64_t count, first;
-    int factor;
-    int64_t* sums;
-};
-void log_count_portable(const LogCount& task);
-void log_count_avx512(const LogCount& task);
+void log_count_portable(const LogCount<int32_t>& task);
+void log_count_portable(const LogCount<int64_t>& task);
+void log_count_avx512(const LogCount<int32_t>& task);
+void log_count_avx512(const LogCount<int64_t>& task);

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
 #include <utility>
 #include <vector>
 
-#include "conv.h"
+#include "aligned.h"
 
 // Memory that kernels borrow for one call and give back: fresh pages cost more than the work done in them. At most
 // kKept buffers of up to kLargest bytes stay allocated; they are not initialised.

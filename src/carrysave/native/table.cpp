@@ -65,8 +65,7 @@ TableWeights::TableWeights(const int64_t* table, int64_t activation_codes_, int6
             const int64_t w = weights[o * taps + k];
             offset[o] += least[w];
             sum += static_cast<double>(span[w]);
-            steps[o * taps + k] = {static_cast<uint32_t>(k % kSegment * kLaneBytes * (bytes ? 1 : 2)),
-                                   static_cast<uint32_t>(index[w] * row_bytes)};
+            steps[o * taps + k] = {static_cast<uint32_t>(k % kSegment), static_cast<uint32_t>(index[w] * row_bytes)};
         }
         narrow = narrow && sum < 4294967296.0;
         for (int64_t k = 0; k < taps && order == Order::sorted; k += kSegment)   // equal rows follow each other: fewer distinct cache lines
@@ -132,46 +131,70 @@ void write_totals(const LaneTotals<Sum>& totals, Out* out) {
 template <class Code, class Sum>
 class Worker {
   public:
-    Worker(const TableConv& problem_, const Padded<Code>& padded_, Isa isa_)
-        : problem(problem_), p(problem.shape), weights(*problem.weights), padded(padded_), isa(isa_),
-          group_channels(weights.channels / p.groups),
-          tile(aligned_bytes(std::min(weights.taps, TableWeights::kSegment) * kLanes * static_cast<int64_t>(sizeof(Code)))),
-          sums(aligned_bytes(group_channels * kLanes * static_cast<int64_t>(sizeof(Sum)))) {}
+    Worker(const TableConv& problem_, Isa isa_)
+        : problem(problem_), weights(*problem.weights), isa(isa_), group_channels(weights.channels / problem.shape.groups),
+          sums(group_channels * kLanes * static_cast<int64_t>(sizeof(Sum))) {}
 
-    void run(int64_t group, int64_t first, int64_t lanes) {
-        const Tile<Code> operands(p, padded, group, first, lanes);
-        auto* sum = reinterpret_cast<Sum*>(sums.get());
+    void run(const Part& part) {
+        const ConvShape& p = part.shape;
+        const auto pad = static_cast<Code>(problem.pad);
+        const auto read = [&](int64_t n, int64_t c, int64_t y, int64_t x, int64_t count, Code* to) {
+            read_codes((((part.image + n) * p.c + part.group * p.depth() + c) * p.h + y) * p.w + x, count, to);
+        };
+        const Padded<Code> padded(part, p.depth(), read, pad);
+        const Lanes lanes = lanes_of(p, padded.pitch, kLanes / 4, kLanes / 4, kGatherCost, group_channels);
+        Tiles<Code, kLanes> tiles(part, padded, isa, lanes, std::min(weights.taps, TableWeights::kSegment));
+        for (int64_t i = 0; i < tiles.count(); ++i) {
+            add_up(part.group, tiles, tiles.select(i));
+            for (int64_t o = 0; o < group_channels; ++o) write(part.group, o, tiles);
+        }
+    }
+
+  private:
+    static constexpr double kGatherCost = 0.5;
+
+    const TableConv& problem;
+    const TableWeights& weights;
+    Isa isa;
+    int64_t group_channels;
+    Scratch sums;                // [group_channels][kLanes]
+
+    void read_codes(int64_t at, int64_t count, Code* to) const {
+        if constexpr (sizeof(Code) == 1) {
+            if (problem.codes)
+                std::memcpy(to, problem.codes + at, static_cast<size_t>(count));
+            else
+                quantize(isa, problem.values + at, count, problem.quantization, to);
+        } else {
+            for (int64_t i = 0; i < count; ++i)
+                to[i] = problem.wide_codes ? problem.wide_codes[at + i]
+                                           : static_cast<Code>(problem.quantization.index(problem.values[at + i]));
+        }
+    }
+
+    void add_up(int64_t group, const Tiles<Code, kLanes>& tiles, int lanes) const {
+        Sum* sum = sums.at<Sum>(0);
         std::memset(sum, 0, group_channels * kLanes * sizeof(Sum));
         for (int64_t k = 0; k < weights.taps && weights.planes; k += TableWeights::kSegment) {
             const int64_t taps = std::min(TableWeights::kSegment, weights.taps - k);
-            operands.gather(isa, k, taps, kLanes, reinterpret_cast<Code*>(tile.get()));
+            const Operands<Code> codes = tiles.operands(k, taps);
             for (int64_t o = 0; o < group_channels; ++o) {
                 const Step* steps = weights.steps.data() + (group * group_channels + o) * weights.taps + k;
-                const TileTask task{tile.get(), weights.rows.get(), steps, taps, weights.entries, weights.planes,
-                                    static_cast<int>(lanes)};
+                const TableTask<Code> task{codes, weights.rows.get(), steps, taps, weights.entries, weights.planes, lanes};
                 if constexpr (sizeof(Code) == 2)
                     tile_wide(task, sum + o * kLanes);
                 else
                     accumulate(isa, task, sum + o * kLanes);
             }
         }
-        for (int64_t o = 0; o < group_channels; ++o) write(group, group * group_channels + o, first, lanes, sum + o * kLanes);
     }
 
-  private:
-    const TableConv& problem;
-    const ConvShape& p;
-    const TableWeights& weights;
-    const Padded<Code>& padded;
-    Isa isa;
-    int64_t group_channels;
-    AlignedBytes tile;           // [segment][kLanes] codes
-    AlignedBytes sums;           // [group_channels][kLanes]
-
-    void write(int64_t group, int64_t o, int64_t first, int64_t lanes, const Sum* sum) const {
+    void write(int64_t group, int64_t channel, const Tiles<Code, kLanes>& tiles) const {
+        const ConvShape& p = problem.shape;
+        const int64_t o = group * group_channels + channel;
         const int64_t constant = weights.offset[o] + (problem.constant ? problem.constant[o] : 0);
-        for_each_stretch(p, first, lanes, [&](int64_t lane, int64_t count, int64_t n, int64_t pixel) {
-            const LaneTotals<Sum> totals{sum + lane, count, constant,
+        tiles.for_each_run([&](int64_t lane, int64_t count, int64_t n, int64_t pixel) {
+            const LaneTotals<Sum> totals{sums.at<Sum>(0) + channel * kLanes + lane, count, constant,
                                          problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr, 1,
                                          problem.scale && problem.out ? problem.scale[o] : 1.0f};
             const int64_t at = (n * weights.channels + o) * p.pixels() + pixel;
@@ -185,42 +208,22 @@ class Worker {
     }
 };
 
-template <class Code>
-Padded<Code> padded_codes(const TableConv& problem, const Code* codes) {
-    const auto pad = static_cast<Code>(problem.pad);
-    if (codes) return Padded<Code>(problem.shape, codes, pad, problem.threads);
-    const Quantization& q = problem.quantization;
-    if constexpr (sizeof(Code) == 1) {
-        const ConvShape& p = problem.shape;
-        const AlignedBytes found = quantized(problem.values, p.n * p.c * p.h * p.w, q, problem.threads);
-        return Padded<Code>(p, found.get(), pad, problem.threads);
-    }
-    return Padded<Code>(problem.shape, problem.values, [q](float value) { return static_cast<Code>(q.index(value)); }, pad,
-                        problem.threads);
-}
-
 template <class Sum, class Code>
-void conv(const TableConv& problem, const Code* codes) {
-    const ConvShape& p = problem.shape;
-    const Padded<Code> padded = padded_codes(problem, codes);
-    const int64_t total = p.n * p.pixels(), tiles = (total + kLanes - 1) / kLanes;
+void conv(const TableConv& problem) {
+    const Parts parts(problem.shape, sizeof(Code), problem.threads);
     const Isa isa = chosen_isa();
-    const int64_t grain = problem.threads > 1 ? 1 : tiles * p.groups;
-    parallel_for(tiles * p.groups, grain, problem.threads, [&](int64_t begin, int64_t end) {
-        Worker<Code, Sum> worker(problem, padded, isa);
-        for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = i % tiles * kLanes;
-            worker.run(i / tiles, first, std::min<int64_t>(kLanes, total - first));
-        }
+    parallel_for(parts.count(), problem.threads > 1 ? 1 : parts.count(), problem.threads, [&](int64_t begin, int64_t end) {
+        Worker<Code, Sum> worker(problem, isa);
+        for (int64_t i = begin; i < end; ++i) worker.run(parts[i]);
     });
 }
 
 template <class Sum>
 void conv_of(const TableConv& problem) {
-    if (problem.weights->entries <= 256)
-        conv<Sum>(problem, problem.codes);
+    if (problem.weights->entries > 256)
+        conv<Sum, uint16_t>(problem);
     else
-        conv<Sum>(problem, problem.wide_codes);
+        conv<Sum, uint8_t>(problem);
 }
 
 }  // namespace
@@ -238,10 +241,10 @@ template <int kPlanes, class Sum>
 void tile_planes(const TileTask& task, Sum* sums) {
     const int stride = task.entries < 64 ? 64 : task.entries;
     for (int64_t i = 0; i < task.taps; ++i) {
-        const uint8_t* codes = task.codes + task.steps[i].codes;
+        const int64_t offset = task.codes.offsets[task.steps[i].tap];
         const uint8_t* row = task.rows + task.steps[i].row;
         for (int lane = 0; lane < task.lanes; ++lane) {
-            const uint8_t* at = row + codes[lane];
+            const uint8_t* at = row + task.codes.from[lane / 64][offset + lane % 64];
             uint32_t product = at[0];
             if constexpr (kPlanes > 1) product |= static_cast<uint32_t>(at[stride]) << 8;
             if constexpr (kPlanes > 2) product |= static_cast<uint32_t>(at[2 * stride]) << 16;
@@ -263,11 +266,11 @@ void tile_bytes(const TileTask& task, Sum* sums) {
 
 // Codes of 9 to 12 bits: gathers are no faster than loads one by one on the processors measured.
 template <class Sum>
-void tile_entries(const TileTask& task, Sum* sums) {
+void tile_entries(const TableTask<uint16_t>& task, Sum* sums) {
     for (int64_t i = 0; i < task.taps; ++i) {
-        const auto* codes = reinterpret_cast<const uint16_t*>(task.codes + task.steps[i].codes);
+        const int64_t offset = task.codes.offsets[task.steps[i].tap];
         const auto* row = reinterpret_cast<const uint32_t*>(task.rows + task.steps[i].row);
-        for (int lane = 0; lane < task.lanes; ++lane) sums[lane] += row[codes[lane]];
+        for (int lane = 0; lane < task.lanes; ++lane) sums[lane] += row[task.codes.from[lane / 64][offset + lane % 64]];
     }
 }
 
@@ -275,5 +278,5 @@ void tile_entries(const TileTask& task, Sum* sums) {
 
 void tile_portable(const TileTask& task, uint32_t* sums) { tile_bytes(task, sums); }
 void tile_portable(const TileTask& task, uint64_t* sums) { tile_bytes(task, sums); }
-void tile_wide(const TileTask& task, uint32_t* sums) { tile_entries(task, sums); }
-void tile_wide(const TileTask& task, uint64_t* sums) { tile_entries(task, sums); }
+void tile_wide(const TableTask<uint16_t>& task, uint32_t* sums) { tile_entries(task, sums); }
+void tile_wide(const TableTask<uint16_t>& task, uint64_t* sums) { tile_entries(task, sums); }

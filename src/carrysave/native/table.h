@@ -35,7 +35,6 @@ class TableWeights {
     std::vector<Step> steps;          // [channels][taps], in any order within each segment of kSegment taps
 
     static constexpr int64_t kSegment = 768;
-    static constexpr int64_t kLaneBytes = 256;
 };
 
 struct TableConv {

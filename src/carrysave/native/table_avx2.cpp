@@ -79,15 +79,15 @@ void flush(const Sums& sums, T* out, int shift) {
 
 // Up to kStepsPerFlush steps on planes [first, first + kPlanes) of 32 * kVectors lanes.
 template <int kTables, int kPlanes, int kVectors, class T>
-void run(const TileTask& task, const Step* steps, int count, int first, const uint8_t* codes, T* out) {
+void run(const TileTask& task, const Step* steps, int count, int first, int lane, T* out) {
     constexpr int kPlane = kTables < 4 ? 64 : 16 * kTables;
     Sums sums[kPlanes * kVectors];
     unroll<kPlanes * kVectors>([&](auto i) CARRYSAVE_LAMBDA { sums[i].clear(); });
     const uint8_t* rows = task.rows + first * kPlane;
     for (int i = 0; i < count; ++i)
         unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
-            const auto* from = reinterpret_cast<const __m256i*>(codes + steps[i].codes + 32 * v);
-            const Index<kTables> index(_mm256_load_si256(from));
+            const uint8_t* codes = task.codes.from[lane / 64 + v / 2] + task.codes.offsets[steps[i].tap] + 32 * (v % 2);
+            const Index<kTables> index(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes)));
             const uint8_t* row = rows + steps[i].row;
             asm("" : "+r"(row));   // or the compiler would keep the row's tables for the next vector, by spilling them
             unroll<kPlanes>([&](auto j) CARRYSAVE_LAMBDA { sums[j * kVectors + v].add(index.look_up(row + j * kPlane)); });
@@ -106,8 +106,8 @@ void run_tile(const TileTask& task, T* sums) {
         for (int lane = 0; lane < task.lanes; lane += kWidth) {
             int plane = 0;
             for (; plane + 2 <= task.planes; plane += 2)
-                run<kTables, 2, kVectors>(task, steps, count, plane, task.codes + lane, sums + lane);
-            if (plane < task.planes) run<kTables, 1, kVectors>(task, steps, count, plane, task.codes + lane, sums + lane);
+                run<kTables, 2, kVectors>(task, steps, count, plane, lane, sums + lane);
+            if (plane < task.planes) run<kTables, 1, kVectors>(task, steps, count, plane, lane, sums + lane);
         }
     }
 }

@@ -90,7 +90,7 @@ CARRYSAVE_INLINE void flush(const Sums& sums, T* out, int shift) {
 CARRYSAVE_INLINE void add_both(const Row<256>& low, const Row<256>& high, const uint8_t* codes, Sums& even, Sums& odd) {
     __m512i code, found, upper;
     __mmask64 mask;
-    asm("vmovdqa64 %[codes], %[code]\n\t"
+    asm("vmovdqu64 %[codes], %[code]\n\t"
         "vpmovb2m %[code], %[mask]\n\t"
         "vmovdqa64 %[code], %[found]\n\t"
         "vmovdqa64 %[code], %[upper]\n\t"
@@ -109,7 +109,7 @@ CARRYSAVE_INLINE void add_both(const Row<256>& low, const Row<256>& high, const 
         "vpaddw %[found], %[odd1], %[odd1]"
         : [code] "=&v"(code), [found] "=&v"(found), [upper] "=&v"(upper), [mask] "=&Yk"(mask), [all0] "+v"(even.all),
           [odd0] "+v"(even.odd), [all1] "+v"(odd.all), [odd1] "+v"(odd.odd)
-        : [codes] "m"(*reinterpret_cast<const __m512i*>(codes)), [a0] "v"(low.a), [b0] "v"(low.b), [c0] "v"(low.c),
+        : [codes] "m"(*reinterpret_cast<const __m512i_u*>(codes)), [a0] "v"(low.a), [b0] "v"(low.b), [c0] "v"(low.c),
           [d0] "v"(low.d), [a1] "v"(high.a), [b1] "v"(high.b), [c1] "v"(high.c), [d1] "v"(high.d),
           [second] "v"(_mm512_set1_epi16(0x0100)));
 }
@@ -121,14 +121,15 @@ void run(const TileTask& task, const Step* steps, int count, int first, T* out) 
     unroll<kPlanes * kVectors>([&](auto i) CARRYSAVE_LAMBDA { sums[i].clear(); });
     const uint8_t* rows = task.rows + first * kEntries;
     for (int i = 0; i < count; ++i) {
-        const uint8_t* codes = task.codes + steps[i].codes;
+        const int64_t offset = task.codes.offsets[steps[i].tap];
         const Row<kEntries> low(rows + steps[i].row), high(rows + steps[i].row + (kPlanes - 1) * kEntries);
         unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
+            const uint8_t* codes = task.codes.from[v] + offset;
             if constexpr (kEntries == 256 && kPlanes == 2) {
-                add_both(low, high, codes + 64 * v, sums[v], sums[kVectors + v]);
+                add_both(low, high, codes, sums[v], sums[kVectors + v]);
                 return;
             }
-            const __m512i code = _mm512_load_si512(codes + 64 * v);
+            const __m512i code = _mm512_loadu_si512(codes);
             const __mmask64 upper = Row<kEntries>::upper_half(code);
             sums[v].add_by_product(low.look_up(code, upper));
             if constexpr (kPlanes == 2) sums[kVectors + v].add_by_shift(high.look_up(code, upper));
@@ -176,6 +177,10 @@ inline __m512i load_sums(const uint32_t* sums, __mmask8 mask) {
     return _mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(mask, sums));
 }
 inline __m512i load_sums(const uint64_t* sums, __mmask8 mask) { return _mm512_maskz_loadu_epi64(mask, sums); }
+inline __m512i load_sums(const int32_t* sums, __mmask8 mask) {
+    return _mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(mask, sums));
+}
+inline __m512i load_sums(const int64_t* sums, __mmask8 mask) { return _mm512_maskz_loadu_epi64(mask, sums); }
 
 template <class Sum>
 void finish(const LaneTotals<Sum>& totals, float* out) {
@@ -196,6 +201,8 @@ void finish(const LaneTotals<Sum>& totals, float* out) {
 
 }  // namespace
 
+void totals_avx512(const LaneTotals<int32_t>& totals, float* out) { finish(totals, out); }
+void totals_avx512(const LaneTotals<int64_t>& totals, float* out) { finish(totals, out); }
 void totals_avx512(const LaneTotals<uint32_t>& totals, float* out) { finish(totals, out); }
 void totals_avx512(const LaneTotals<uint64_t>& totals, float* out) { finish(totals, out); }
 

@@ -42,7 +42,7 @@ void run(const TileTask& task, const Step* steps, int count, int plane, const ui
     const uint8_t* rows = task.rows + plane * 64 * kQuarters;
     for (int i = 0; i < count; ++i)
         for (int v = 0; v < kVectors; ++v) {
-            const uint8x16_t found = look_up<kQuarters>(rows + steps[i].row, vld1q_u8(codes + steps[i].codes + 16 * v));
+            const uint8x16_t found = look_up<kQuarters>(rows + steps[i].row, vld1q_u8(codes + task.codes.offsets[steps[i].tap] + 16 * v));
             low[v] = vaddw_u8(low[v], vget_low_u8(found));
             high[v] = vaddw_high_u8(high[v], found);
         }
@@ -58,7 +58,7 @@ void run_tile(const TileTask& task, T* sums) {
         const int count = static_cast<int>(task.taps - i < kStepsPerFlush ? task.taps - i : kStepsPerFlush);
         for (int lane = 0; lane < task.lanes; lane += 64)
             for (int plane = 0; plane < task.planes; ++plane)
-                run<kQuarters>(task, task.steps + i, count, plane, task.codes + lane, sums + lane);
+                run<kQuarters>(task, task.steps + i, count, plane, task.codes.from[lane / 64], sums + lane);
     }
 }
 
