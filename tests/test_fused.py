@@ -127,6 +127,13 @@ def test_an_accumulator_of_one_less_than_a_multiple_of_255() -> None:
         assert prepare(problem, name)[1](torch.full((1, depth), 255)).item() == 255 * 127 * 9216 - 255
 
 
+def test_one_pointwise_layer_on_images_of_one_and_of_many_pixels() -> None:
+    problem, codes = _problem(SPECS[1], "pointwise", False)
+    engine, table = prepare(problem, "factored")[1], prepare(problem, "table")[1]
+    for part in (codes[:, :, :1, :1], codes, codes[:1, :, 1:2, 1:2], codes[:, :, 2:, :1]):
+        assert torch.equal(engine(part), table(part))
+
+
 UNDER_A_LIMIT = """
 import sys
 sys.path.insert(0, {tests!r})

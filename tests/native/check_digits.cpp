@@ -24,16 +24,18 @@ struct Case {
         ConvShape& p = conv.shape;
         p.groups = pick(0, 2) ? 1 : pick(2, 5);
         p.n = pick(0, 3), p.c = p.groups * (pick(0, 3) ? pick(1, 9) : pick(10, 40)), p.h = pick(1, 12), p.w = pick(1, 24);
-        p.kh = pick(1, 4), p.kw = pick(1, 4), p.sy = pick(1, 3), p.sx = pick(1, 3), p.dy = pick(1, 2), p.dx = pick(1, 3);
+        p.kh = pick(1, 5), p.kw = pick(1, 6), p.sy = pick(1, 3), p.sx = pick(1, 3), p.dy = pick(1, 2), p.dx = pick(1, 3);
+        if (pick(0, 4) == 0) p.c = p.groups = pick(2, 20);                     // depthwise
         if (pick(0, 4) == 0) p.kh = p.kw = 1;
         if (pick(0, 4) == 0) p.w = 16 * pick(1, 2), p.sx = 1;
-        if (pick(0, 30) == 0) p.h = p.w = 300, p.c = 8 * p.groups, p.n = 1;     // several bands
+        if (pick(0, 30) == 0) p.h = p.w = 300, p.c = p.depth() > 1 ? 8 * p.groups : p.groups, p.n = 1;     // several bands
         p.top = pick(0, 2), p.left = pick(0, 2);
+        if (pick(0, 4) == 0) p.h = p.w = p.kh = p.kw = p.groups = 1, p.top = p.left = 0, p.n = pick(0, 40), p.c = pick(1, 200);
         while (p.h + 2 * p.top < p.dy * (p.kh - 1) + 1) ++p.h;
         while (p.w + 2 * p.left < p.dx * (p.kw - 1) + 1) ++p.w;
         p.out_height = (p.h + 2 * p.top - p.dy * (p.kh - 1) - 1) / p.sy + 1;
         p.out_width = (p.w + 2 * p.left - p.dx * (p.kw - 1) - 1) / p.sx + 1;
-        outputs = p.groups * (pick(0, 3) ? pick(1, 8) : pick(9, 20));
+        outputs = p.groups * (pick(0, 3) ? pick(1, p.c == p.groups ? 2 : 8) : pick(9, p.groups == 1 ? 150 : 20));
     }
 
     void operands() {

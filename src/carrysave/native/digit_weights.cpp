@@ -27,19 +27,33 @@ DigitWeights::DigitWeights(const int8_t* v, std::vector<DigitPass> passes_, int6
                 for (int ky = 0; ky < kh; ++ky)
                     for (int kx = 0; kx < kw; ++kx) taps.push_back({quad, passes[order[i]].plane, order[i], ky, kx});
     }
-    pack();
     split(largest);
 }
 
-void DigitWeights::pack() {
-    packed.resize(outputs * taps.size() * 4);
-    int8_t* to = packed.data();
-    for (int64_t group = 0; group < groups; ++group)
-        for (int64_t tile = 0; tile < tiles; ++tile)
+void DigitWeights::pack_tiles() const {
+    std::call_once(tiled_once, [this] {
+        tiled.resize(outputs * taps.size() * 4);
+        int8_t* to = tiled.data();
+        for (int64_t group = 0; group < groups; ++group)
+            for (int64_t tile = 0; tile < tiles; ++tile)
+                for (const Tap& tap : taps)
+                    for (int64_t o = first_output(tile); o < first_output(tile + 1); ++o)
+                        for (int64_t c = tap.quad * 4; c < tap.quad * 4 + 4; ++c)
+                            *to++ = c < depth ? at(tap.pass, group * per_group + o, c, tap.ky, tap.kx) : int8_t{0};
+    });
+}
+
+void DigitWeights::pack_panels() const {
+    std::call_once(panels_once, [this] {
+        panels.reserve((outputs + kLanes) * taps.size() * 4);
+        for (int64_t panel = 0; panel < row_panels(); ++panel)
             for (const Tap& tap : taps)
-                for (int64_t o = first_output(tile); o < first_output(tile + 1); ++o)
-                    for (int64_t c = tap.quad * 4; c < tap.quad * 4 + 4; ++c)
-                        *to++ = c < depth ? at(tap.pass, group * per_group + o, c, tap.ky, tap.kx) : int8_t{0};
+                for (int64_t lane = 0; lane < panel_lanes(panel); ++lane)
+                    for (int64_t c = tap.quad * 4; c < tap.quad * 4 + 4; ++c) {
+                        const int64_t o = panel * kTileLanes + lane;
+                        panels.push_back(o < outputs && c < depth ? at(tap.pass, o, c, 0, 0) : int8_t{0});
+                    }
+    });
 }
 
 // Digits of u are not negative, so a sum lies between that of the negative products and that of the positive ones.

@@ -147,10 +147,15 @@ class Call {
         constants.resize(w.outputs), scales.assign(w.outputs, 1.0f);
         for (int64_t o = 0; o < w.outputs; ++o) constants[o] = static_cast<int32_t>(conv.constant[o]);
         if (conv.scale) std::copy_n(conv.scale, w.outputs, scales.begin());
-        plan_bands();
     }
 
-    void operator()() const {
+    void operator()() {
+#ifdef CARRYSAVE_AVX512
+        if (isa == Isa::avx512 && depthwise_serves_avx512(w, p)) return depthwise_avx512(w, conv, addend, narrow);
+        if (isa == Isa::avx512 && rows_serve_avx512(w, p)) return rows_avx512(w, conv, addend, narrow);
+#endif
+        w.pack_tiles();
+        plan_bands();
         const int64_t count = static_cast<int64_t>(bands.size()) * chunks;
         const int outer = count >= conv.threads ? conv.threads : 1, inner = outer > 1 ? 1 : conv.threads;
         parallel_for(count, 1, outer, [&](int64_t begin, int64_t end) {

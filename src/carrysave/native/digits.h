@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "conv.h"
@@ -51,16 +52,27 @@ class DigitWeights {
     }
 
     int64_t first_output(int64_t tile) const { return per_group / tiles * tile + std::min(tile, per_group % tiles); }
-    // [taps][outputs of the tile][4]
+    // [taps][outputs of the tile][4], after pack_tiles(); by any thread, once.
+    void pack_tiles() const;
     const int8_t* of_tile(int64_t group, int64_t tile) const {
-        return packed.data() + (group * per_group + first_output(tile)) * static_cast<int64_t>(taps.size()) * 4;
+        return tiled.data() + (group * per_group + first_output(tile)) * static_cast<int64_t>(taps.size()) * 4;
+    }
+    // For matrix products: panels of up to kTileLanes outputs, [taps][lanes in whole vectors][4], after pack_panels().
+    void pack_panels() const;
+    int64_t row_panels() const { return (outputs + kTileLanes - 1) / kTileLanes; }
+    const int8_t* of_panel(int64_t panel, int64_t tap) const {
+        return panels.data() + panel * static_cast<int64_t>(taps.size()) * kTileLanes * 4 + tap * panel_lanes(panel) * 4;
     }
     const std::vector<DigitPass> passes;
 
   private:
-    std::vector<int8_t> plain, packed;
+    std::vector<int8_t> plain;
+    mutable std::vector<int8_t> tiled, panels;   // few layers need both
+    mutable std::once_flag tiled_once, panels_once;
 
-    void pack();
+    int64_t panel_lanes(int64_t panel) const {
+        return (std::min<int64_t>(kTileLanes, outputs - panel * kTileLanes) + kLanes - 1) / kLanes * kLanes;
+    }
     void split(const std::vector<uint8_t>& largest);
 };
 

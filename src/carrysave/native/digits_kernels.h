@@ -94,4 +94,10 @@ void tile_portable(const DigitTile& tile);
 void tile_avx2(const DigitTile& tile);
 void expand_avx512(const ExpandTask& task);
 void tile_avx512(const DigitTile& tile);
+// Groups of one channel, where the window fits: `narrow` as in digits.cpp.
+bool depthwise_serves_avx512(const DigitWeights& weights, const ConvShape& shape);
+void depthwise_avx512(const DigitWeights& weights, const DigitConv& conv, const Addend& addend, bool narrow);
+// Matrix products.
+bool rows_serve_avx512(const DigitWeights& weights, const ConvShape& shape);
+void rows_avx512(const DigitWeights& weights, const DigitConv& conv, const Addend& addend, bool narrow);
 void finish_tile(const DigitTile& tile, const TileEnd& end);    // from the sums
