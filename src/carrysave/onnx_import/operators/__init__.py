@@ -20,7 +20,13 @@ OPERATORS: dict[tuple[str, str], Callable[..., Any]] = {
     ("com.microsoft", "DequantizeLinear"): quantization.OPERATORS["DequantizeLinear"],
     ("com.microsoft", "Gelu"): elementwise.OPERATORS["Gelu"],
 }
-_OUTPUTS = {"Split": None, "TopK": 2, "Dropout": 2, "DynamicQuantizeLinear": 3}  # of all others one is computed
+_OUTPUTS = {
+    "Split": None,
+    "TopK": 2,
+    "Dropout": 2,
+    "DynamicQuantizeLinear": 3,
+    "LayerNormalization": 3,
+}  # of all others one is computed
 
 
 def refusal(node: Node) -> str | None:

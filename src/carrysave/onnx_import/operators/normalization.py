@@ -16,12 +16,21 @@ def _batch_normalization(node: Node, x: Tensor, scale: Tensor, bias: Tensor, mea
     return F.batch_norm(x, mean, var, scale, bias, False, 0.0, node.get("epsilon", 1e-5))
 
 
-def _layer_normalization(node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
-    shape = x.shape[node.get("axis", -1) :]
+def _layer_normalization(
+    node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None
+) -> Tensor | tuple[Tensor, ...]:
+    axis, epsilon = node.get("axis", -1), node.get("epsilon", 1e-5)
+    shape = x.shape[axis:]
     if scale.shape == shape and (bias is None or bias.shape == shape):
-        return F.layer_norm(x, shape, scale, bias, node.get("epsilon", 1e-5))
-    normal = F.layer_norm(x, shape, eps=node.get("epsilon", 1e-5)) * scale
-    return normal if bias is None else normal + bias
+        normal = F.layer_norm(x, shape, scale, bias, epsilon)
+    else:
+        normal = F.layer_norm(x, shape, eps=epsilon) * scale
+        normal = normal if bias is None else normal + bias
+    if not any(node.outputs[1:]):
+        return normal
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    mean, var = x.mean(axes, keepdim=True), x.var(axes, keepdim=True, correction=0)
+    return normal, mean, torch.rsqrt(var + epsilon)
 
 
 def _rms_normalization(node: Node, x: Tensor, scale: Tensor) -> Tensor:
