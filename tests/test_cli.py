@@ -151,7 +151,7 @@ def test_verilog_is_a_module(here: Path) -> None:
     text = (here / "d.v").read_text()
     assert "module my_drum(" in text and text.rstrip().endswith("endmodule")
     assert run("verilog", "drum:k=6", "--name", "my_drum").output == text + "\n"
-    assert "unknown multiplier 'drun' (did you mean 'drum'?)" in error("verilog", "drun")
+    assert "unknown unit or multiplier 'drun' (did you mean 'drum'?)" in error("verilog", "drun")
 
 
 def test_show_as_json_and_as_text(here: Path) -> None:

@@ -272,9 +272,13 @@ def show(
     effort: Annotated[str, typer.Option(help="Synthesis: quick or normal.")] = "normal",
     as_json: Json = False,
 ) -> None:
-    """Errors, rank, engine, error map, area, delay, critical path and power of one multiplier."""
+    """Errors, rank, engine, error map, area, delay, critical path and power of one multiplier; or a hardware unit."""
     from carrysave.description import describe, error_picture
+    from carrysave.hardware.units.of_multiplier import is_unit
 
+    if is_unit(spec):
+        _show_unit(spec, liberty or [], map, effort, as_json)
+        return
     if map is not None:
         _check_writable(map)
     record, errors = describe(spec, liberty or [], effort)
@@ -294,10 +298,27 @@ def show(
         print(f"error map: {map}", file=sys.stderr)
 
 
+def _show_unit(spec: str, liberty: list[Path], map: Path | None, effort: str, as_json: bool) -> None:
+    from rich.console import Console
+
+    from carrysave.report.units import print_unit
+    from carrysave.unit_command import describe_unit
+
+    if map is not None:
+        raise ValueError(f"--map {map}: {spec} is a hardware unit; an error map is drawn of a multiplier")
+    record = describe_unit(spec, liberty, effort)
+    print(json.dumps(record, indent=1)) if as_json else print_unit(record, _console(Console))
+
+
 @app.command(cls=_ManyValues)
 def synth(
-    specs: Annotated[list[str], typer.Argument(help="Multipliers, such as exact drum:k=6.", metavar="SPEC...")],
-    frequency: Annotated[str, typer.Option(help="Clocks, such as 1GHz,2.5GHz,800MHz.")],
+    specs: Annotated[
+        list[str], typer.Argument(help="Multipliers and units: exact drum:k=6 rccm:2add.", metavar="SPEC...")
+    ],
+    frequency: Annotated[str | None, typer.Option(help="Clocks, such as 1GHz,2.5GHz,800MHz.")] = None,
+    fpga: Annotated[
+        str | None, typer.Option(help="Instead of cells: an FPGA family (xc7, xcu, xcup) or a device (ku115, zu3).")
+    ] = None,
     liberty: Liberty = None,
     operands: Annotated[
         Path | None,
@@ -306,20 +327,20 @@ def synth(
     effort: Annotated[str, typer.Option(help="Synthesis: quick or normal.")] = "normal",
     as_json: Json = False,
 ) -> None:
-    """For each clock the smallest design that meets it, its area and power there."""
-    from carrysave.clocked import at_frequencies
+    """For each clock the smallest design that meets it, its area and power there; or what designs take on an FPGA."""
+    from rich.console import Console
+
     from carrysave.report.progress import shown
+    from carrysave.report.terminal import print_clocks
+    from carrysave.report.units import print_fpga
+    from carrysave.unit_command import synthesized
 
     with shown() as progress:
-        record = at_frequencies(specs, frequency, liberty or [], operands, effort, progress)
+        record = synthesized(specs, frequency, fpga, liberty or [], operands, effort, progress)
     if as_json:
         print(json.dumps(record, indent=1))
         return
-    from rich.console import Console
-
-    from carrysave.report.terminal import print_clocks
-
-    print_clocks(record, _console(Console))
+    (print_fpga if fpga else print_clocks)(record, _console(Console))
 
 
 @app.command()
@@ -330,14 +351,13 @@ def verilog(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the module.")] = None,
 ) -> None:
-    """The multiplier as a Verilog module."""
-    from carrysave import multiplier
-    from carrysave.hardware.rtl import verilog as write
+    """The multiplier or hardware unit as a Verilog module."""
+    from carrysave.hardware.units.of_multiplier import any_unit
     from carrysave.paths import write_atomically
 
     if output is not None:
         _check_writable(output)
-    text = write(multiplier(spec), name)
+    text = any_unit(spec).circuit(name).verilog()
     if output is None:
         print(text)
         return

@@ -67,7 +67,7 @@ def at_frequencies(
         }
         for done, future in enumerate(as_completed(futures), start=1):
             k, clock = futures[future]
-            rows[k, clock] = _row(future.result()[0])
+            rows[k, clock] = row(future.result()[0])
             progress(Event("clock", f"{chosen[k].spec} at {clock:g} GHz", done, len(futures)))
     ordered = [rows[k, clock] for k in range(len(chosen)) for clock in clocks]
     notes = dict.fromkeys(note for row in ordered for power in row["power"].values() for note in power["notes"])
@@ -80,10 +80,11 @@ def at_frequencies(
     }
 
 
-def _row(at: AtClock) -> dict[str, Any]:
-    row: dict[str, Any] = {"spec": at.design, "frequency_ghz": at.frequency_ghz, "met": at.mapped is not None}
+def row(at: AtClock) -> dict[str, Any]:
+    """A design at a clock as JSON values."""
+    entry: dict[str, Any] = {"spec": at.design, "frequency_ghz": at.frequency_ghz, "met": at.mapped is not None}
     if at.mapped is not None:
-        row |= {
+        entry |= {
             "area_um2": float(at.mapped.area_um2),
             "delay_ps": at.mapped.delay_ps,
             "script": at.mapped.script,
@@ -96,7 +97,7 @@ def _row(at: AtClock) -> dict[str, Any]:
         }
         for label, p in at.power.items()
     }
-    return row | {"power": power}
+    return entry | {"power": power}
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import tee
 from typing import Protocol
 
 import numpy as np
@@ -80,12 +81,9 @@ def _streams(machine: Steps, unit: Unit, vectors: int, seed: int) -> UnitProof:
     lanes = min(_LANES, max(64, -(-vectors // cycles)))
     compared = 0
     for run in range(runs):
-        netlist, reading = (
-            source.steps(_stimuli(unit, cycles + unit.settling + 1, lanes, seed + run), start)
-            for source, start in ((machine, seed + 2 * run), (unit, seed + 2 * run + 1))
-        )
-        stimuli = _stimuli(unit, cycles + unit.settling + 1, lanes, seed + run)
-        for t, (one, other, values) in enumerate(zip(netlist, reading, stimuli, strict=True)):
+        first, second, shown = tee(_stimuli(unit, cycles + unit.settling + 1, lanes, seed + run), 3)
+        netlist, reading = machine.steps(first, seed + 2 * run), unit.steps(second, seed + 2 * run + 1)
+        for t, (one, other, values) in enumerate(zip(netlist, reading, shown, strict=True)):
             if t > unit.settling:
                 _compare(unit, one, other, values, f" in cycle {t}")
                 compared += lanes

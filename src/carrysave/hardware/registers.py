@@ -19,6 +19,7 @@ from carrysave.hardware.flops import flop, plain_flops
 from carrysave.hardware.liberty_writer import write_flops
 from carrysave.hardware.library import Cell, Library
 from carrysave.hardware.netlist import WIRE, Instance, Netlist, logical_lines, sort_topologically
+from carrysave.hardware.resizing import resized
 from carrysave.hardware.synthesis import (
     FLOW,
     Mapped,
@@ -213,6 +214,24 @@ def with_flops(cut: Cut, mapped: Mapped, library: Library) -> list[Mapped]:
         script = mapped.script + (f", flip-flops {k + 1}" if k else "")
         found.append(Mapped(script, netlist.area_um2(library), period, netlist))
     return found
+
+
+def meeting_period(clocked: Clocked, period_ps: float) -> Mapped | None:
+    """The smallest circuit with at most this clock period, its logic sized to it; None where there is none.
+
+    The logic is sized to what the period leaves beside the flip-flops' own times, as little as they took in any circuit
+    found, so that some candidates miss the period and are left out.
+    """
+    synthesis, core = clocked.synthesis, clocked.core
+    known = synthesis.meeting(period_ps)
+    if known == synthesis.smallest:
+        return known
+    delays = {mapped.script: mapped.delay_ps for mapped in core.pareto}
+    own = min(m.delay_ps - delays[m.script.split(",")[0]] for m in synthesis.found)
+    sized = resized(core, period_ps - own) if period_ps > own else []
+    found = [circuit for mapped in sized for circuit in with_flops(clocked.cut, mapped, core.library)]
+    met = [circuit for circuit in found if circuit.delay_ps <= period_ps]
+    return min([known, *met] if known else met, key=lambda mapped: mapped.area_um2, default=None)
 
 
 def alike(cell: Cell, library: Library) -> tuple[str, ...]:

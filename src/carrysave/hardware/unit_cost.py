@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from carrysave.hardware.activity import toggling
 from carrysave.hardware.cells import compact_library
 from carrysave.hardware.clocked_power import Streams, clocked_energy, toggling_streams
+from carrysave.hardware.clocks import AtClock
 from carrysave.hardware.library import Library
-from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, Power, energy
+from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, energy
 from carrysave.hardware.proof import VECTORS, UnitProof, verify_unit
-from carrysave.hardware.registers import synthesize_clocked_many
+from carrysave.hardware.registers import Clocked, meeting_period, synthesize_clocked_many
 from carrysave.hardware.resizing import meeting
 from carrysave.hardware.rtl import module_name
 from carrysave.hardware.synthesis import Mapped, Synthesis, make_job, run_jobs
@@ -31,9 +32,6 @@ class UnitCost:
         pareto: (area_um2, delay_ps, script) of the circuits that no other one beats, smallest first.
         cells: how many of each cell the smallest has.
         proof: what the smallest and the fastest were run on.
-        frequency_ghz: the clock of `power`, one operation per cycle.
-        at_clock: the smallest circuit that meets the clock; None where none does.
-        power: of that circuit, by activity.
         source: library and flow the figures come from.
     """
 
@@ -45,81 +43,86 @@ class UnitCost:
     cells: Mapping[str, int]
     proof: UnitProof
     source: str
-    frequency_ghz: float
-    at_clock: Mapped | None = None
-    power: Mapping[str, Power] = field(default_factory=dict)
 
 
-def unit_costs(
+@dataclass(frozen=True)
+class UnitSynthesis:
+    """What the scripts found for one unit; `clocked` is None for a combinational one."""
+
+    unit: Unit
+    synthesis: Synthesis
+    effort: str
+    clocked: Clocked | None = None
+
+    def cost(self, vectors: int = VECTORS) -> UnitCost:
+        """Prove the circuits of the Pareto set and sum up. Raises MismatchError for one that is something else."""
+        found, unit = self.synthesis, self.unit
+        library, smallest, fastest = found.library, found.smallest, found.fastest
+        for mapped in found.pareto[1:-1]:
+            verify_unit(mapped.netlist, library, unit, min(vectors, QUICK_VECTORS))
+        proof = verify_unit(smallest.netlist, library, unit, vectors)
+        if fastest is not smallest:
+            verify_unit(fastest.netlist, library, unit, vectors)
+        source = f"{library.source}; Yosys and ABC, effort {self.effort}, no wires, no clock tree, unloaded outputs"
+        if found.failures:
+            source += f"; scripts that failed: {', '.join(name for name, _ in found.failures)}"
+        return UnitCost(
+            unit.spec,
+            smallest.area_um2,
+            smallest.delay_ps,
+            fastest.delay_ps,
+            tuple((mapped.area_um2, mapped.delay_ps, mapped.script) for mapped in found.pareto),
+            dict(sorted(smallest.netlist.cells().items())),
+            proof,
+            source,
+        )
+
+    def at_clock(self, frequency_ghz: float, streams: Sequence[Streams] = (), vectors: int = VECTORS) -> AtClock:
+        """The smallest circuit that meets a clock, proved, with its power under an input toggle rate of 0.1.
+
+        Args:
+            streams: further activities of a clocked unit.
+
+        Raises:
+            ValueError: for a clock that is not positive.
+        """
+        if not 0 < frequency_ghz < float("inf"):
+            raise ValueError(f"frequency_ghz={frequency_ghz}: a clock is positive and finite")
+        period, library = 1000.0 / frequency_ghz, self.synthesis.library
+        chosen = meeting_period(self.clocked, period) if self.clocked else meeting(self.synthesis, period)
+        if chosen is None:
+            return AtClock(self.unit.spec, frequency_ghz, None, {})
+        verify_unit(chosen.netlist, library, self.unit, vectors)
+        spent = energies(self.unit, chosen, library, streams)
+        return AtClock(self.unit.spec, frequency_ghz, chosen, {e.activity: e.at(frequency_ghz) for e in spent})
+
+
+def synthesize_units(
     units: Iterable[Unit],
     library: Library | None = None,
     effort: str = "normal",
     *,
-    frequency_ghz: float = 1.0,
-    vectors: int = VECTORS,
-    streams: Sequence[Streams] = (),
     progress: Callable[[int, int, str], None] | None = None,
     tools: Tools | None = None,
-) -> list[UnitCost]:
-    """Synthesise units, prove their circuits, and state area, delay and the power at a clock.
-
-    Args:
-        library: the built-in compact one if None.
-        effort: "quick" or "normal", as in `synthesis.synthesize`.
-        vectors: random inputs that the quoted circuits are proved on where they cannot be enumerated.
-        streams: further activities of clocked units, besides the input toggle rate of 0.1.
+) -> list[UnitSynthesis]:
+    """Map units onto the library's cells (the built-in compact one if None), their scripts side by side.
 
     Raises:
         SynthesisError, LibraryError: as `synthesis.synthesize` and `registers.synthesize_clocked`.
-        MismatchError: if a circuit computes something else than its unit's definition.
-        ValueError: for a clock that is not positive.
     """
-    if not 0 < frequency_ghz < float("inf"):
-        raise ValueError(f"frequency_ghz={frequency_ghz}: a clock is positive and finite")
     chosen, library, tools = list(units), library or compact_library(), tools or Tools.installed()
     texts = {unit: unit.circuit().rtlil() for unit in chosen}
-    plain, clocked = ([unit for unit in chosen if unit.clocked is with_] for with_ in (False, True))
-    jobs = [make_job(module_name(u.spec), texts[u], library, None, effort, 0.0, tools) for u in plain]
-    found: dict[Unit, Synthesis] = dict(zip(plain, run_jobs(jobs, progress), strict=True)) if jobs else {}
+    plain, clocked = ([unit for unit in texts if unit.clocked is with_] for with_ in (False, True))
+    found: dict[Unit, UnitSynthesis] = {}
+    if plain:
+        jobs = [make_job(module_name(u.spec), texts[u], library, None, effort, 0.0, tools) for u in plain]
+        made = run_jobs(jobs, progress)
+        found |= {u: UnitSynthesis(u, synthesis, effort) for u, synthesis in zip(plain, made, strict=True)}
     if clocked:
         designs = [(module_name(unit.spec), texts[unit]) for unit in clocked]
-        made = synthesize_clocked_many(designs, library, effort=effort, progress=progress, tools=tools)
-        found |= {unit: entry.synthesis for unit, entry in zip(clocked, made, strict=True)}
-    return [_cost(unit, found[unit], effort, frequency_ghz, vectors, streams) for unit in chosen]
-
-
-def _cost(
-    unit: Unit, found: Synthesis, effort: str, frequency_ghz: float, vectors: int, streams: Sequence[Streams]
-) -> UnitCost:
-    library, smallest, fastest = found.library, found.smallest, found.fastest
-    for mapped in found.pareto[1:-1]:
-        verify_unit(mapped.netlist, library, unit, min(vectors, QUICK_VECTORS))
-    proof = verify_unit(smallest.netlist, library, unit, vectors)
-    if fastest is not smallest:
-        verify_unit(fastest.netlist, library, unit, vectors)
-    period = 1000.0 / frequency_ghz
-    chosen = found.meeting(period) if unit.clocked else meeting(found, period)
-    power = {}
-    if chosen is not None:
-        if chosen not in found.pareto:
-            verify_unit(chosen.netlist, library, unit, vectors)
-        power = {e.activity: e.at(frequency_ghz) for e in energies(unit, chosen, library, streams)}
-    source = f"{library.source}; Yosys and ABC, effort {effort}, no wires, no clock tree, unloaded outputs"
-    if found.failures:
-        source += f"; scripts that failed: {', '.join(name for name, _ in found.failures)}"
-    return UnitCost(
-        unit.spec,
-        smallest.area_um2,
-        smallest.delay_ps,
-        fastest.delay_ps,
-        tuple((mapped.area_um2, mapped.delay_ps, mapped.script) for mapped in found.pareto),
-        dict(sorted(smallest.netlist.cells().items())),
-        proof,
-        source,
-        frequency_ghz,
-        chosen,
-        power,
-    )
+        registered = synthesize_clocked_many(designs, library, effort=effort, progress=progress, tools=tools)
+        found |= {u: UnitSynthesis(u, c.synthesis, effort, c) for u, c in zip(clocked, registered, strict=True)}
+    return [found[unit] for unit in chosen]
 
 
 def energies(

@@ -1,0 +1,81 @@
+"""Hardware units in the terminal: one in full, and several on an FPGA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from carrysave.report import tables
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    return table
+
+
+def _ports(widths: dict[str, int]) -> str:
+    return ", ".join(f"{name}[{width}]" if width > 1 else name for name, width in widths.items())
+
+
+def print_unit(record: dict[str, Any], console: Console) -> None:
+    """What `carrysave show` prints of a unit; `record` is what its --json prints."""
+    console.print()
+    console.print(Text(record["spec"], "bold"), Text(record["description"], "dim"))
+    registers = {name: register["width"] for name, register in record["registers"].items()}
+    console.print(Text(f"in {_ports(record['inputs'])}; out {_ports(record['outputs'])}", "dim"))
+    if registers:
+        console.print(Text(f"registers {_ports(registers)}: {sum(registers.values())} bits, clk", "dim"))
+    delay = "Period ps" if registers else "Delay ps"
+    costs = _table("Mapping", "Area µm²", delay)
+    for point in record["cost"]["pareto"]:
+        costs.add_row(point["script"], tables.number(point["area_um2"], 2), tables.number(point["delay_ps"], 1))
+    console.print(costs)
+    console.print(Text(record["cost"]["source"], "dim"))
+    console.print(Text.assemble(("Proof  ", "bold"), record["proof"]))
+    at = record["at_clock"]
+    if not at["met"]:
+        console.print(Text.assemble(("Power  ", "bold"), f"no circuit meets {at['frequency_ghz']:g} GHz"))
+    for power in at["power"].values():
+        total = f"{tables.number(power['total_uw'], 2)} µW at {at['frequency_ghz']:g} GHz, {power['activity']}"
+        area = f", {tables.number(at['area_um2'], 2)} µm²"
+        console.print(Text.assemble(("Power  ", "bold"), total + area))
+    side = Table.grid(padding=(0, 4))
+    side.add_row(*(_path(which, path) for which, path in record["critical_paths"].items()))
+    console.print(side)
+
+
+def _path(which: str, path: dict[str, Any]) -> Table:
+    table = _table(f"Critical path, {which}", "Load fF", "At ps")
+    table.add_row(f"input {path['start']}", "", "0.0")
+    for step in path["steps"]:
+        name = f"{tables.short_cell(step['cell'])} {step['pin']} {'↑' if step['edge'] == 'rise' else '↓'}"
+        table.add_row(name, tables.number(step["load_ff"], 2), tables.number(step["arrival_ps"], 1))
+    return table
+
+
+def print_fpga(record: dict[str, Any], console: Console) -> None:
+    """What `carrysave synth --fpga` prints; with a device, the share of it that each design takes."""
+    device = record["device"]
+    columns = ["Design", "LUT", "Carry bits", "FF", "DSP", "BRAM18", "Logic ns (est.)"]
+    table = _table(*columns, *(["LUTs of it"] if device else []))
+    for row in record["rows"]:
+        cells = [row["luts"], row["carry_bits"], row["ffs"], row["dsps"], row["bram18"]]
+        share = [f"{100 * row['share']['lut']:.3f} %"] if device else []
+        table.add_row(row["spec"], *map(str, cells), tables.number(row["logic_delay_ps"] / 1000, 2), *share)
+    console.print(table)
+    if device:
+        there = ", ".join(f"{device[key]:,} {title}" for key, title in _THERE)
+        console.print(Text(f"{device['part']}: {there}", "dim"))
+    for row in record["rows"]:
+        proof = row["proof"] or "not run: it has memories or DSPs"
+        console.print(Text(f"{row['spec']}: {proof}", "dim"))
+    console.print(Text(f"{record['source']}. {record['note']}", "dim"))
+
+
+_THERE = (("luts", "LUT"), ("ffs", "FF"), ("dsps", "DSP"), ("bram18", "BRAM18"))
