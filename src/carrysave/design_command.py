@@ -50,7 +50,7 @@ def design(
         typer.Option("--liberty", help="Standard cells: Liberty files (.gz too). Default: a compact ASAP7."),
     ] = None,
     effort: Annotated[str, typer.Option(help="Synthesis: quick or normal.")] = "quick",
-    frequency: Annotated[str, typer.Option(help="Clock of the power.")] = "1GHz",
+    frequency: Annotated[str, typer.Option(help="Clock that circuits must meet.")] = "1GHz",
     seed: Annotated[int, typer.Option(help="Seed of calibration and search.", min=0)] = 0,
     output: Annotated[
         list[Path] | None,
@@ -75,7 +75,7 @@ def design(
         raise ValueError(f"--effort {effort}: it is quick or normal")
     clocks = parse_frequencies(frequency)
     if len(clocks) != 1:
-        raise ValueError(f"--frequency {frequency}: power is given at one clock")
+        raise ValueError(f"--frequency {frequency}: circuits meet one clock")
     for path in output or ():
         check_output(path)
     asked: dict[str, Any] = {

@@ -42,10 +42,10 @@ def columns(found: Designs) -> list[str]:
         "multiplier",
         "expected squared error",
         "root",
-        "area um2",
+        f"area um2 at {found.frequency_ghz:g} GHz",
         "of exact",
         "delay ps",
-        f"power uW at {found.frequency_ghz:g} GHz",
+        "power uW",
         "accuracy %",
     ]
 
@@ -110,8 +110,8 @@ def sources(found: Designs) -> list[str]:
         f"operands: {found.operands}",
         "errors: "
         + (f"over {pairs:,} pairs drawn from the operands, with the standard error" if sampled else "over all pairs"),
-        f"cells: {found.cells}; area of the smallest circuit, delay of the fastest, power of the smallest that meets"
-        " the clock, under these operands",
+        f"cells: {found.cells}; area and power of the smallest circuit that meets the clock, power under these"
+        " operands; delay of the fastest circuit",
         f"search: {len(found.searched.spaces)} spaces, {found.searched.moves:,} moves",
     ]
 

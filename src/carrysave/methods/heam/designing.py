@@ -87,6 +87,7 @@ def design(
     max_area_um2: float | None = None,
     library: Library | None = None,
     effort: str = "quick",
+    frequency_ghz: float = 1.0,
     samples: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -102,6 +103,7 @@ def design(
             the same operands (at other widths 1 % of the root mean squared product, squared).
         max_area_um2: the smallest error within this area, in place of the smallest area within an error.
         library, effort: of the synthesis that decides between the finalists; the compact library, "quick".
+        frequency_ghz: the clock that circuits must meet; their area is that of the smallest that does.
         samples: pairs to draw the operands from, in place of exact expectations.
         seed: of the search and of all samples: the same call gives the same multiplier.
 
@@ -118,7 +120,7 @@ def design(
     chosen = near(searched, max_error, max_area_um2, _TRIED)
     rows = measured(
         [("design", Compressed(source=p.design.text, signed=signed), p) for p in chosen],
-        distribution, library, effort, None, progress,
+        distribution, library, effort, frequency_ghz, progress,
     )[0]  # fmt: skip
     found = best(rows, max_error, max_area_um2).multiplier
     assert isinstance(found, Compressed)
@@ -155,7 +157,7 @@ def designs(
         operations: on groups, of "and", "or", "xor".
         finalists: designs that are synthesised.
         max_error, max_area_um2: only designs that meet them are returned (the references always are).
-        frequency_ghz: the clock of the power.
+        frequency_ghz: the clock that circuits must meet, and that of the power.
 
     Ctrl-C ends the search, and a second one the synthesis; what was found until then is returned.
 

@@ -32,9 +32,9 @@ class Designed:
     Attributes:
         label: "design", "HEAM" (published), "exact".
         error: E_d, equation 3.
-        area_um2: of the smallest circuit; None where synthesis was stopped.
-        delay_ps: of the fastest.
-        power_uw: of the smallest circuit that meets the clock, under these operands; None where none does.
+        area_um2: of the smallest circuit that meets the clock; None where none does, or synthesis was stopped.
+        delay_ps: of the fastest circuit.
+        power_uw: of the circuit whose area is given, at the clock, under these operands.
         predicted_um2: by the fitted prices; None for what is no design of the HEAM form.
         on_front: no other multiplier here is at least as good in error, area, delay and power and better in one.
     """
@@ -64,11 +64,11 @@ def measured(
     distribution: Distribution,
     library: Library | None,
     effort: str,
-    frequency_ghz: float | None,
+    frequency_ghz: float,
     progress: Progress,
 ) -> tuple[list[Designed], bool, str]:
     """Figures of each multiplier, one after the other so that Ctrl-C keeps those done; whether it was stopped; the
-    cells and the flow. Power where a clock is given."""
+    cells and the flow."""
     from carrysave.hardware.cells import compact_library
 
     cells, stopped = library or compact_library(), False
@@ -76,8 +76,6 @@ def measured(
     for done, (label, m, predicted) in enumerate(named):
         progress("synthesis", done, len(named), m.spec if label == "design" else label)
         row = _without_cost(label, m, predicted, distribution)
-        if row is None:
-            continue
         try:
             rows.append(row if stopped else _with_cost(row, cells, effort, frequency_ghz, distribution))
         except KeyboardInterrupt:
@@ -88,9 +86,7 @@ def measured(
     return rows, stopped, source
 
 
-def _without_cost(
-    label: str, m: Multiplier, predicted: Predicted | None, distribution: Distribution
-) -> Designed | None:
+def _without_cost(label: str, m: Multiplier, predicted: Predicted | None, distribution: Distribution) -> Designed:
     error = distribution.error(unsigned(m)) if m.name != "exact" else Expected(0.0, 0.0, 0)
     if predicted is not None and error.pairs and not error.standard_error:
         assert abs(error.value - predicted.error) <= _ROUNDING * mean_square_product(distribution), m.spec
@@ -99,23 +95,24 @@ def _without_cost(
 
 
 def _with_cost(
-    row: Designed, cells: Library, effort: str, frequency_ghz: float | None, distribution: Distribution
+    row: Designed, cells: Library, effort: str, frequency_ghz: float, distribution: Distribution
 ) -> Designed:
     from carrysave.hardware.clocks import at_clocks
-    from carrysave.hardware.cost import cost_of
     from carrysave.hardware.synthesis import synthesize
 
     synthesis = synthesize(row.multiplier, cells, effort=effort)
-    cost = cost_of(row.multiplier, synthesis, effort)
-    found = replace(row, area_um2=cost.area_um2, delay_ps=cost.min_delay_ps)
-    if frequency_ghz is None:
-        return found
     vectors = vectors_of(distribution, row.multiplier)
     (at,) = at_clocks(row.spec, [synthesis], [frequency_ghz], [vectors], m=row.multiplier)
-    if not at.power:
+    found = replace(row, delay_ps=synthesis.fastest.delay_ps)
+    if at.mapped is None:
         return found
     power = at.power[vectors.label]
-    return replace(found, power_uw=power.total_uw, power_error_uw=power.standard_error_uw)
+    return replace(
+        found,
+        area_um2=float(at.mapped.area_um2),
+        power_uw=float(power.total_uw),
+        power_error_uw=float(power.standard_error_uw),
+    )
 
 
 def vectors_of(distribution: Distribution, m: Multiplier, seed: int = 0) -> Vectors:
@@ -124,13 +121,8 @@ def vectors_of(distribution: Distribution, m: Multiplier, seed: int = 0) -> Vect
     from carrysave.hardware.cost import OWN
     from carrysave.planes import PlaneWord
 
-    before, after = (
-        {
-            port: PlaneWord.from_ints(codes, m.a_bits)
-            for port, codes in zip("ab", distribution.draw(COUNT, s), strict=True)
-        }
-        for s in (2 * seed, 2 * seed + 1)
-    )
+    drawn = [distribution.draw(COUNT, number) for number in (2 * seed, 2 * seed + 1)]
+    before, after = ({"a": PlaneWord.from_ints(x, m.a_bits), "b": PlaneWord.from_ints(y, m.b_bits)} for x, y in drawn)
     return Vectors(OWN, before, after)
 
 

@@ -57,10 +57,10 @@ def genetic(
                 break
             if generation % 20 == 0:
                 progress(generation, generations)
+        progress(generations, generations)
     except KeyboardInterrupt:
         interrupted = True
     theta = people[int(values.argmin())]
-    progress(generations, generations)
     return Found(theta, problem.error(theta), float(problem.price[theta].sum()), spent, interrupted)
 
 
