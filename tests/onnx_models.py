@@ -53,18 +53,18 @@ def written(
     nodes: Sequence[Any],
     inputs: Mapping[str, Sequence[int | str]],
     outputs: Sequence[str] = ("y",),
-    stored: Mapping[str, np.ndarray] | None = None,
+    stored: Mapping[str, Any] | None = None,
     opset: int = 21,
-    kind: int = 1,
+    kinds: tuple[int, int] = (1, 1),
     domains: Sequence[str] = (),
 ) -> Path:
-    """A file of these nodes; inputs by shape, in float32 unless `kind` says otherwise."""
+    """A file of these nodes; inputs by shape. Element types of inputs and of outputs are float32 (1) unless given."""
     helper = onnx.helper
     graph = helper.make_graph(
         list(nodes),
         "test",
-        [helper.make_tensor_value_info(name, kind, list(shape)) for name, shape in inputs.items()],
-        [onnx.ValueInfoProto(name=name, type=onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor(elem_type=1)))
+        [helper.make_tensor_value_info(name, kinds[0], list(shape)) for name, shape in inputs.items()],
+        [onnx.ValueInfoProto(name=name, type=onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor(elem_type=kinds[1])))
          for name in outputs],
         [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in (stored or {}).items()],
     )  # fmt: skip
