@@ -74,40 +74,20 @@ def digit_sums(
     bound: float,
     threads: int,
 ) -> None: ...
-def expand_values(
+def channel_sums(
     values: Any,
     scale: float,
     zero: int,
     low: int,
     high: int,
     padding: tuple[int, int],
-    tables: Any,
-    layout: str,
-    out: Any,
     addend: Any,
     sums: Any,
     threads: int,
 ) -> None: ...
-def expand_codes(
-    codes: Any,
-    pad: int,
-    padding: tuple[int, int],
-    tables: Any,
-    layout: str,
-    out: Any,
-    addend: Any,
-    sums: Any,
-    threads: int,
-) -> None: ...
-def box_sum(
+def window_sums(
     sums: Any, box: Any, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], threads: int
 ) -> None: ...
-def finish(parts: Any, box: Any, constant: Any, scale: Any, bound: float, out: Any, threads: int) -> None: ...
-
-class LogWeights16:
-    def __init__(
-        self, words: Any, groups: int, positions: int, rounding: str, largest: float, signed_words: bool
-    ) -> None: ...
 
 class LogWeights32:
     def __init__(

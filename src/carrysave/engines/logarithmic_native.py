@@ -201,8 +201,7 @@ class _Layer:
         grid = float(quantizer.scale), self._zero, fmt.low, fmt.high
         box = None
         if self._factor is not None:
-            box = self._box(image.shape, lambda *rest: _kernels().expand_values(
-                image.numpy(), *grid, self._window.padding, *rest))  # fmt: skip
+            box = self._box(image, grid)
         _kernels().log_layer(
             self._weights, image.numpy(), self._table, int(self._table[self._zero - self._low]), out.numpy(),
             *self._window.arguments(), *grid, self._constant, box, self._factor,
@@ -223,15 +222,15 @@ class _Layer:
         window, threads = self._window, torch.get_num_threads()
         (py, px), (h, w) = window.padding, sums.shape[2:]
         box = np.empty((*sums.shape[:2], *window.output(h - 2 * py, w - 2 * px)), np.int32)
-        _kernels().box_sum(sums, box, window.kernel, window.stride, window.dilation, threads)
+        _kernels().window_sums(sums, box, window.kernel, window.stride, window.dilation, threads)
         return box
 
-    def _box(self, shape: torch.Size, sum_channels: Any) -> np.ndarray:
-        """Sums over each output's window, int32 [N, groups, H', W'], by the activation kernel without factors."""
+    def _box(self, image: torch.Tensor, grid: tuple[float, int, int, int]) -> np.ndarray:
+        """Sums over each output's window, int32 [N, groups, H', W'], of values that `grid` quantises."""
         (py, px), threads = self._window.padding, torch.get_num_threads()
-        n, _, h, w = shape
+        n, _, h, w = image.shape
         sums = np.empty((n, self._window.groups, h + 2 * py, w + 2 * px), np.int32)
-        sum_channels(np.empty((0, 256), np.uint8), "blocks", np.empty(0, np.uint8), self._addend, sums, threads)
+        _kernels().channel_sums(image.numpy(), *grid, self._window.padding, self._addend, sums, threads)
         return self._window_sums(sums)
 
     def _check_sums(self, codes: torch.Tensor) -> None:

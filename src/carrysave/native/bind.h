@@ -83,6 +83,6 @@ inline Quantization checked_quantization(float scale, int32_t zero, int32_t low,
 }
 
 void bind_table(nb::module_& m);
-void bind_activation(nb::module_& m);
+void bind_sums(nb::module_& m);
 void bind_digits(nb::module_& m);
 void bind_logarithmic(nb::module_& m);

@@ -25,9 +25,19 @@ DigitWeights::DigitWeights(const int8_t* v, std::vector<DigitPass> passes_, int6
         for (int64_t quad = 0; quad < quads; ++quad)
             for (size_t i = first; i < last; ++i)
                 for (int ky = 0; ky < kh; ++ky)
-                    for (int kx = 0; kx < kw; ++kx) taps.push_back({quad, passes[order[i]].plane, order[i], ky, kx});
+                    for (int kx = 0; kx < kw; ++kx) {
+                        const Tap tap{quad, passes[order[i]].plane, order[i], ky, kx};
+                        if (matters(tap)) taps.push_back(tap);
+                    }
     }
     split(largest);
+}
+
+bool DigitWeights::matters(const Tap& tap) const {
+    for (int64_t o = 0; o < outputs; ++o)
+        for (int64_t c = tap.quad * 4; c < std::min(depth, tap.quad * 4 + 4); ++c)
+            if (at(tap.pass, o, c, tap.ky, tap.kx)) return true;
+    return false;
 }
 
 void DigitWeights::pack_tiles() const {

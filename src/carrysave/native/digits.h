@@ -70,6 +70,7 @@ class DigitWeights {
     mutable std::vector<int8_t> tiled, panels;   // few layers need both
     mutable std::once_flag tiled_once, panels_once;
 
+    bool matters(const Tap& tap) const;          // to any output
     int64_t panel_lanes(int64_t panel) const {
         return (std::min<int64_t>(kTileLanes, outputs - panel * kTileLanes) + kLanes - 1) / kLanes * kLanes;
     }

@@ -22,7 +22,7 @@ NB_MODULE(_native, m) {
     m.def("instruction_sets", &instruction_sets, "What CARRYSAVE_ISA may name here, the best last.");
     m.def("chosen_set", [] { return std::string(isa_name(chosen_isa())); }, "The set that kernels use now.");
     bind_table(m);
-    bind_activation(m);
+    bind_sums(m);
     bind_digits(m);
     bind_logarithmic(m);
 }
