@@ -38,8 +38,9 @@ def read(path: str | Path) -> ModelProto:
     size = file.stat().st_size
     if not 0 < size <= MAX_FILE_BYTES:
         raise OnnxError(f"{file}: {size:,} bytes; an ONNX file has 1 to {MAX_FILE_BYTES:,} (weights may be beside it)")
+    content = file.read_bytes()
     try:
-        model = onnx.load_model_from_string(file.read_bytes())
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's errors have no common class
         raise OnnxError(f"{file}: not an ONNX file, or damaged ({error})") from None
     if not model.graph.node and not model.graph.output:

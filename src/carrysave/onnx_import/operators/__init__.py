@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from carrysave.onnx_import.node import Node
 from carrysave.onnx_import.operators import elementwise, normalization, pooling, quantization, shapes
 
@@ -28,6 +30,8 @@ _OUTPUTS = {
     "LayerNormalization": 3,
 }  # of all others one is computed
 
+_VALUES = ("value", "value_int", "value_ints", "value_float", "value_floats")  # of a Constant
+
 
 def refusal(node: Node) -> str | None:
     """Why a node whose operator there is cannot be computed as it stands; None if it can."""
@@ -36,4 +40,6 @@ def refusal(node: Node) -> str | None:
         return f"its output {computed + 1} is used, which is not computed"
     if node.kind == "BatchNormalization" and node.get("training_mode", 0):
         return "it is in training mode; export the network in evaluation mode"
+    if node.kind == "Constant" and not any(isinstance(node.get(name), Tensor | int | float | list) for name in _VALUES):
+        return "it holds strings, or elements that are not supported"
     return None
