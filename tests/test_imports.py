@@ -24,7 +24,7 @@ ORDER = [
     {"hardware"},
     {"data", "histograms", "ranges", "recipes", "quantizers", "running"},
     {"engines"},
-    {"slopes", "settings", "preparation", "gradients", "operators"},
+    {"slopes", "settings", "retraining", "preparation", "gradients", "operators"},
     {"layers", "functional", "emulation", "calibration"},
     {"training", "quantized_training", "onnx_import"},
     {"evaluation", "networks", "bench"},

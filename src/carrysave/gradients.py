@@ -12,7 +12,9 @@ derivative by x is dM/dx - zw, and M's is w plus the slope of its error; see lay
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -107,12 +109,17 @@ def masked(quantizer: Quantizer, x: torch.Tensor, grad: torch.Tensor) -> torch.T
     """`grad` where `x` does not saturate, half a step beyond the end codes included; else 0."""
     if quantizer.scale.ndim or x.dtype != grad.dtype or x.dtype != torch.float32:
         return grad * quantizer.inside(x)
-    fmt, zero, scale = quantizer.format, int(quantizer.zero), float(quantizer.scale)
-    low, high = (fmt.low - 0.5 - zero) * scale, (fmt.high + 0.5 - zero) * scale
-    # one pass; it excludes its bounds
-    ends = torch.tensor([low, high]), torch.tensor([-torch.inf, torch.inf])
-    below, above = torch.nextafter(*ends).tolist()
-    return torch.ops.aten.hardtanh_backward(grad, x, below, above)
+    fmt = quantizer.format
+    below, above = _ends(fmt.low, fmt.high, int(quantizer.zero), float(quantizer.scale))
+    return torch.ops.aten.hardtanh_backward(grad, x, below, above)  # one pass; it excludes its bounds
+
+
+@lru_cache(maxsize=1024)
+def _ends(low: int, high: int, zero: int, scale: float) -> tuple[float, float]:
+    """The float32 next below what is still inside, and the next above."""
+    inside = np.array([(low - 0.5 - zero) * scale, (high + 0.5 - zero) * scale], np.float32)
+    below, above = np.nextafter(inside, np.array([-np.inf, np.inf], np.float32))
+    return float(below), float(above)
 
 
 def _looked_up(quantizer: Quantizer, table: torch.Tensor, x: torch.Tensor) -> Callable[[int], torch.Tensor]:

@@ -18,6 +18,7 @@ import torch
 from carrysave.engines.plan import ENGINES, Plan, prepare
 from carrysave.engines.problem import Geometry, Prepared, Problem
 from carrysave.quantizers import Quantizer
+from carrysave.retraining import prepared_again
 from carrysave.settings import Setting
 
 LARGEST_BIAS = 2.0**62
@@ -168,8 +169,12 @@ class Preparations:
         return engine
 
     def _taken_over(self, problem: Problem) -> Prepared:
-        """Weights in training change with every call: the engine of the last plan again, if it serves, unchosen."""
+        """Weights in training change with every call: an engine like the last, if it serves, without a plan."""
         plan: Plan | None = self.plan
+        if plan is not None and plan.engine in ("exact", "factored"):
+            again = prepared_again(problem)
+            if again is not None:
+                return again
         if plan is None or ENGINES[plan.engine].refuses(problem) is not None:
             return self._planned(problem)
         return ENGINES[plan.engine].prepare(problem)

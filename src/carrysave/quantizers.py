@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from carrysave.formats import FORMATS, Format
-from carrysave.ranges import RangeMethod, Sample
+from carrysave.ranges import MinMax, RangeMethod, Sample
 from carrysave.recipes import Arithmetic
 
 
@@ -132,8 +132,11 @@ class _StraightThrough(torch.autograd.Function):
 
 def quantizer_of_weights(weight: torch.Tensor, fmt: Format, ranges: RangeMethod, scales: str) -> Quantizer:
     """Computed from the weights [C, ...] themselves, with one scale per "tensor" or per "channel"."""
-    rows = weight.detach().to("cpu", torch.float64).reshape(weight.shape[0] if scales == "channel" else 1, -1)
-    low, high = ranges.find(Sample.of(rows.numpy()), fmt)
+    rows = weight.detach().reshape(weight.shape[0] if scales == "channel" else 1, -1)
+    if isinstance(ranges, MinMax) and rows.numel():  # the ends are all it asks for, and training asks in every step
+        low, high = (end.to("cpu", torch.float64).numpy() for end in torch.aminmax(rows, dim=1))
+    else:
+        low, high = ranges.find(Sample.of(rows.to("cpu", torch.float64).numpy()), fmt)
     if scales == "channel":
         return Quantizer.covering(fmt, low, high)
     return Quantizer.covering(fmt, low[0], high[0])
