@@ -89,7 +89,7 @@ class _Settings:
     learning_rate: float = 0.1
     batch: int = 128
     shift: int = 4
-    quantized_epochs: int = 3  # with operands in 8 bits, at the end
+    quantized_epochs: int = 2  # with operands in 8 bits, at the end
     quantized_rate: float = 0.005
     revision: int = 1
 
