@@ -74,6 +74,7 @@ def test_bytes_that_are_no_graph(tmp_path: Path) -> None:
         (b"", "0 bytes"),
         (b"not a protobuf at all", "not an ONNX file, or damaged"),
         (whole[: len(whole) // 2], "damaged|refuses"),
+        (whole.replace(b"first", b"\xff\xfe\xfd.."), "a name in it is not UTF-8 text"),
         (onnx.ModelProto(ir_version=9).SerializeToString(), "holds no graph"),
     ):
         file.write_bytes(content)

@@ -45,6 +45,8 @@ def read(path: str | Path) -> ModelProto:
         raise OnnxError(f"{file}: not an ONNX file, or damaged ({error})") from None
     if not model.graph.node and not model.graph.output:
         raise OnnxError(f"{file}: not an ONNX file, or damaged (it holds no graph)")
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise OnnxError(f"{file}: damaged: a name in it is not UTF-8 text")
     _read_external(onnx, model, file)
     if model.functions:
         from onnx.inliner import inline_local_functions
@@ -114,6 +116,19 @@ def _onnx() -> Any:
             f"ONNX files need the package onnx ({error}); install it with: pip install 'carrysave[onnx]'"
         ) from None
     return onnx
+
+
+def _texts(model: ModelProto) -> Iterator[Any]:
+    """Every name in the graph; protobuf gives bytes where it is no text."""
+    graph = model.graph
+    yield from (part.domain for part in model.opset_import)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    yield from (tensor.name for tensor in graph.initializer)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
 
 
 def _read_external(onnx: Any, model: ModelProto, file: Path) -> None:
