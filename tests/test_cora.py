@@ -33,7 +33,7 @@ def arrays(**changed: object) -> dict[str, np.ndarray]:
 
 def written(folder, **changed):
     (folder / "cora").mkdir()
-    np.savez(folder / "cora" / "cora_planetoid.npz", **arrays(**changed))
+    np.savez(folder / "cora" / "cora_planetoid.npz", **arrays(**changed))  # type: ignore[arg-type]
     return folder
 
 

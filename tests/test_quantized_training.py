@@ -60,7 +60,9 @@ def test_gradients_pass_straight_through(images):
     with quantized(layer, calibration, Arithmetic.natural("exact")):
         layer(x).sum().backward()
         original = dict(layer.named_parameters())["parametrizations.weight.original"]
+        assert original.grad is not None
         assert torch.allclose(original.grad, activation(x).detach().sum(0).expand(2, -1))
+    assert x.grad is not None
     assert torch.allclose(x.grad, weight(layer.weight).detach().sum(0).expand(20, -1))
 
 

@@ -43,8 +43,11 @@ def main() -> None:
     for name in arguments.names:
         network, _, dataset = name.partition("-")
         prepared = PREPARE[network](dataset, None, seed=0)
-        prepared.fit(prepared.model, cache_dir() / "networks" / f"{name}.training")
+        checkpoint = cache_dir() / "networks" / f"{name}.training"
+        prepared.fit(prepared.model, checkpoint)
         path = prepared.ship(arguments.output, torch.float32 if arguments.full else torch.float16)
+        for left in checkpoint.parent.glob(f"{name}.training*"):
+            left.unlink()
         load_weights(prepared.model, path)
         print(f"{path}: {path.stat().st_size:,} bytes, {accuracies(prepared)}", flush=True)
 
