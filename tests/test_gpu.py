@@ -100,6 +100,12 @@ def test_the_kernels_equal_the_reference_in_tritons_interpreter() -> None:
 
 
 @needs_triton
+def test_the_kernels_compile_for_gpus(tmp_path: Path) -> None:
+    out = _child("-m", "pytest", "-q", "-p", "no:cacheprovider", "gpu_compiled.py", TRITON_CACHE_DIR=str(tmp_path))
+    assert " passed" in out and "skipped" not in out
+
+
+@needs_triton
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_kernels_equal_the_reference_on_this_gpu() -> None:
     out = _child("-m", "pytest", "-q", "-p", "no:cacheprovider", "gpu_kernels.py")

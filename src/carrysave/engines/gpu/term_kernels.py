@@ -56,7 +56,7 @@ def add_terms(
     row, column = place // columns, place % columns
     total = tl.zeros([POSITIONS, OUTPUTS], SUM)
     box = tl.zeros([POSITIONS], tl.int64)
-    for tap in range(first, last):
+    for tap in tl.range(first, last, loop_unroll_factor=2):
         channel, part = group * depth + tap // taps, tap % taps
         y = row * step_y - pad_y + part // KERNEL_X * dilation_y
         z = column * step_x - pad_x + part % KERNEL_X * dilation_x

@@ -18,7 +18,7 @@ from carrysave.engines.problem import Problem
 
 INT32 = 2.0**31  # what a sum of terms of 32 bits stays below
 ELEMENTS = 1 << 30  # of an image or a result at a time: offsets are 32-bit
-TILE, MOST_POSITIONS, OUTPUTS = 8192, 1024, 64  # of a program
+TILE, MOST_POSITIONS, OUTPUTS = 8192, 1024, 64  # of a program; half as many sums, and outputs, of 64 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +96,10 @@ class Frame:
     def _chunk(self, image: torch.Tensor, words: torch.Tensor, out: torch.Tensor, terms: Terms, call: Call) -> None:
         w, fmt, zero = self.window, self.problem.products.activation, self.problem.activation_zero
         positions = len(image) * out.shape[2] * out.shape[3]
-        outputs = min(OUTPUTS, power_of_two(self.outputs))
-        rows = min(TILE // outputs, MOST_POSITIONS, max(16, power_of_two(positions)))
+        wide = 1 + terms.wide
+        outputs = min(OUTPUTS // wide, power_of_two(self.outputs))
+        # 128 threads share fewer positions less well: each thread would read codes of its own
+        rows = min(TILE // wide // outputs, MOST_POSITIONS, max(16, power_of_two(positions)))
         nothing: Any = self.constant
         kernels("term_kernels").add_terms[(blocks(positions, rows), blocks(self.outputs, outputs), w.groups)](
             image, words, terms.weights, nothing if self.factor is None else self.factor, self.constant,
