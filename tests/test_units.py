@@ -77,7 +77,14 @@ def mapped(unit: Unit) -> Mapped:
 
 
 # smaller ones of the same kind, where a catalogued one takes long to map
-QUICKER = {"knq_quantizer": "knq_quantizer:codes=8", "rccm:3add,pipelined=true": "rccm:3add,n=4,pipelined=true"}
+QUICKER = {
+    "knq_quantizer": "knq_quantizer:codes=8",
+    "rccm:3add,pipelined=true": "rccm:3add,n=4,pipelined=true",
+    "float_mac:float32": "float_mac:bfloat16",
+    "float_mac:bfloat16,accumulator=float32": "float_mac:bfloat16",
+    "mac:multiplier=exact:n=16;signed=true": "mac:multiplier=exact:n=6;signed=true",
+    "mac:multiplier=mitchell_w:w=6;n=16": "mac:multiplier=mitchell_w:w=4;n=8",
+}
 
 
 def every_unit() -> list[str]:
@@ -85,7 +92,7 @@ def every_unit() -> list[str]:
     for name in UNITS.names():
         cls: Any = UNITS.get(name)
         specs += list(cls.catalog.values()) or [name]
-    return [QUICKER.get(spec, spec) for spec in specs]
+    return list(dict.fromkeys(QUICKER.get(spec, spec) for spec in specs))
 
 
 @pytest.mark.parametrize("spec", every_unit())
