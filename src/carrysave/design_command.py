@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from carrysave.trials import Progress
 
 METHODS = ("heam",)
+TESTED = ("best", "all", "none")
 
 
 def design(
@@ -43,7 +44,12 @@ def design(
     samples: Annotated[
         int | None, typer.Option(help="Draw so many operand pairs, as the paper does for 16 bits. Default: exact.")
     ] = None,
-    accuracy: Annotated[bool, typer.Option(help="Test the network with each multiplier of the set.")] = True,
+    accuracy: Annotated[
+        str,
+        typer.Option(
+            help="Test the network with: best (exact, HEAM, the smallest design that beats it), all of the set, none."
+        ),
+    ] = "best",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
     liberty: Annotated[
         list[Path] | None,
@@ -73,6 +79,8 @@ def design(
         raise ValueError(f"unknown method {method!r}{nearest(method, METHODS)}; known: {', '.join(METHODS)}")
     if effort not in ("quick", "normal"):
         raise ValueError(f"--effort {effort}: it is quick or normal")
+    if accuracy not in TESTED:
+        raise ValueError(f"--accuracy {accuracy}: it is {', '.join(TESTED)}")
     clocks = parse_frequencies(frequency)
     if len(clocks) != 1:
         raise ValueError(f"--frequency {frequency}: circuits meet one clock")
@@ -105,11 +113,11 @@ def _designed(
     data_root: Path | None,
     liberty: list[Path],
     bits: int,
-    accuracy: bool,
+    accuracy: str,
     asked: dict[str, Any],
     progress: Progress,
 ) -> tuple[Designs, dict[str, Accuracy]]:
-    """The designs, and by spec the accuracy of those on the front and of the references."""
+    """The designs, and by spec the accuracy of those that `accuracy` asks for."""
     from carrysave.calibration import calibrate
     from carrysave.hardware.liberty import read_liberty
     from carrysave.loading import load
@@ -132,10 +140,20 @@ def _designed(
         progress=lambda stage, done, total, name: progress(Event(stage, name, done, total)),
         **asked,
     )
-    if not accuracy or found.interrupted:
+    if found.interrupted:
         return found, {}
-    tested = [row for row in found.rows if row.on_front or row.label != "design"]
-    return found, _accuracies(loaded.model, calibration, loaded.test, tested, progress)
+    return found, _accuracies(loaded.model, calibration, loaded.test, _tested(found, accuracy), progress)
+
+
+def _tested(found: Designs, which: str) -> list[Designed]:
+    """The rows whose accuracy is asked for; the best design is the smallest that beats the published one, else the
+    smallest of the set."""
+    if which == "none":
+        return []
+    designs = [row for row in found.pareto if row.label == "design"]
+    if which == "best":
+        designs = [row for row in designs if row in found.better][:1] or designs[:1]
+    return [row for row in found.rows if row.label != "design" or row in designs]
 
 
 def _accuracies(
