@@ -59,7 +59,7 @@ def small(monkeypatch):
     for module in (heam_table2, heam_transfer):
         monkeypatch.setattr(module, "subjects", several)
         monkeypatch.setattr(module, "Accuracies", Counted)
-        monkeypatch.setattr(module, "designed_for", lambda of, setting: ForNetwork(MULTIPLIERS.parse(OURS), 12.5))
+        monkeypatch.setattr(module, "designed_for", lambda of, setting: ForNetwork(MULTIPLIERS.parse(OURS), 12.5, 12.0))
     monkeypatch.setattr(heam_table2, "subject", lambda question, setting: several([question], setting)[0])
 
 

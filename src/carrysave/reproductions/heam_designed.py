@@ -28,10 +28,11 @@ HOW = f"the least expected error found within {_SHARE} of the published instance
 
 @dataclass(frozen=True)
 class ForNetwork:
-    """A designed multiplier, and the area it was held to."""
+    """A designed multiplier, the area it was held to, and its own."""
 
     multiplier: Multiplier
     within_um2: float
+    area_um2: float
 
 
 def designed_for(subject: Subject, setting: Setting) -> ForNetwork:
@@ -39,9 +40,7 @@ def designed_for(subject: Subject, setting: Setting) -> ForNetwork:
     operands = hashlib.sha256(records.calibration_to_bytes(subject.calibration)).hexdigest()
 
     def compute() -> tuple[dict[str, Any], bytes]:
-        published = MULTIPLIERS.parse(PUBLISHED)
-        library = compact_library()
-        area = _SHARE * cost_of(published, synthesize(published, library, effort=_EFFORT), _EFFORT).area_um2
+        area = _SHARE * _area(MULTIPLIERS.parse(PUBLISHED))
 
         def progress(stage: str, done: int, total: int, name: str) -> None:
             setting.progress(Event(stage, name, done, total))
@@ -50,5 +49,13 @@ def designed_for(subject: Subject, setting: Setting) -> ForNetwork:
         return {"spec": found.spec, "within_um2": area}, b""
 
     with Store(default_store()) as store:
-        made = Runner(store).run("heam design", subject.title, {"operands": operands, "share": _SHARE}, compute).result
-    return ForNetwork(MULTIPLIERS.parse(made["spec"]), made["within_um2"])
+        runner = Runner(store)
+        made = runner.run("heam design", subject.title, {"operands": operands, "share": _SHARE}, compute).result
+        m: Multiplier = MULTIPLIERS.parse(made["spec"])
+        area = runner.run("heam area", m.spec, {"spec": m.spec}, lambda: ({"um2": _area(m)}, b"")).result["um2"]
+    return ForNetwork(m, made["within_um2"], area)
+
+
+def _area(m: Multiplier) -> float:
+    """Of the smallest circuit [um2]."""
+    return cost_of(m, synthesize(m, compact_library(), effort=_EFFORT), _EFFORT).area_um2

@@ -40,10 +40,13 @@ def heam_transfer(setting: Setting) -> Reproduction:
     rows = tuple(
         _row(designed, used, errors[used], accuracies[used]) for used in errors for designed in tried
     )
-    area = next(iter(designs.values())).within_um2
+    within = next(iter(designs.values())).within_um2
     conditions = (
-        ("each design", f"{HOW}, {area:.2f} um2"),
-        *((f"designed for {title}", made.multiplier.spec) for title, made in designs.items()),
+        ("each design", f"{HOW}, {within:.2f} um2"),
+        *(
+            (f"designed for {title}", f"{made.area_um2:.2f} um2, {made.multiplier.spec}")
+            for title, made in designs.items()
+        ),
         ("arithmetic", f"all layers uint8 affine, per tensor, min-max of {SAMPLES} training samples (of all, on CORA)"),
         *((of.title, of.work) for of in tried_in),
     )
