@@ -19,7 +19,6 @@ from carrysave.quantizers import Quantizer
 
 triton = pytest.importorskip("triton", reason="needs triton: pip install 'carrysave[gpu]'")
 POINTERS = {torch.int8: "*i8", torch.int16: "*i16", torch.int32: "*i32", torch.int64: "*i64", torch.float32: "*fp32"}
-pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION is unset:UserWarning")
 
 
 class Compiled:
@@ -32,7 +31,8 @@ class Compiled:
         return self.compile
 
     def compile(self, *arguments: Any, **named: Any) -> None:
-        options = {name: named.pop(name) for name in ("num_warps", "num_stages") if name in named}
+        names = ("num_warps", "num_stages", "enable_fp_fusion")
+        options = {name: named.pop(name) for name in names if name in named}
         values = {**dict(zip(self.kernel.arg_names, arguments, strict=False)), **named}
         signature, constants, hints = {}, {}, {}
         for i, parameter in enumerate(self.kernel.params):

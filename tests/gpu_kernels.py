@@ -36,8 +36,6 @@ if not INTERPRETED and not torch.cuda.is_available():
     pytest.skip("needs a CUDA device, or TRITON_INTERPRET=1", allow_module_level=True)
 
 EXAMPLES = 2 if INTERPRETED else 100
-# Triton 3.9 announces how the next version fuses; the kernels have no product and sum to fuse
-pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION is unset:UserWarning")
 AFFINE, SIGN_MAGNITUDE, FIXED = "affine:bits=8", "sign_magnitude:bits=8", "fixed:bits=8"
 # (multiplier, activation, weight, products of digits where the weights have one zero); the ranks are those of DESIGN.md
 DIGITS = [

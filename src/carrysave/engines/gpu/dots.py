@@ -13,7 +13,7 @@ import torch
 
 from carrysave.engines.gpu import costs
 from carrysave.engines.gpu.digits import Digits, Planes
-from carrysave.engines.gpu.images import blocks, empty_result, image_of, kernels, on, power_of_two
+from carrysave.engines.gpu.images import UNFUSED, blocks, empty_result, image_of, kernels, on, power_of_two
 from carrysave.engines.images import Window
 from carrysave.engines.problem import Prepared, Problem
 from carrysave.quantizers import Quantizer
@@ -134,6 +134,7 @@ class _Dots:
             *(step if whole else one), *w.padding, *(dilation if whole else one),
             KERNEL_X=kernel[1] if whole else 1, TAPS=kernel[0] * kernel[1] if whole else 1,
             PLANES=self._planes, BOX=box, VALUES=call.values, POSITIONS=EXPAND[0], DEPTH=EXPAND[1],
+            **UNFUSED,
         )  # fmt: skip
         self._convolve(digits, sums, out, grid, call)
 
@@ -152,7 +153,7 @@ class _Dots:
             KERNEL_X=1 if whole else w.kernel[1], TAPS=self._taps, BOX=self._addend is not None,
             SCALED=call.scales is not None, WIDE=not self._fits, STEPS=self._steps,
             POSITIONS=rows, OUTPUTS=self._width, DEPTH=self._block,
-            num_warps=8 if rows * self._width >= 128 * 128 else 4, num_stages=3,
+            num_warps=8 if rows * self._width >= 128 * 128 else 4, num_stages=3, **UNFUSED,
         )  # fmt: skip
 
 

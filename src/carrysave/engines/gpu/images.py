@@ -10,6 +10,8 @@ import torch
 
 from carrysave.engines.problem import Geometry
 
+UNFUSED: Any = {"enable_fp_fusion": False}  # said outright: the default changes between Tritons, with a warning
+
 
 def image_of(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """A layer's activation as an image [N, C, H, W]: a linear layer's rows are images of one pixel. No copy."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from carrysave.engines.gpu.dots import Call
-from carrysave.engines.gpu.images import blocks, empty_result, image_of, kernels, on, power_of_two
+from carrysave.engines.gpu.images import UNFUSED, blocks, empty_result, image_of, kernels, on, power_of_two
 from carrysave.engines.images import Window
 from carrysave.engines.problem import Problem
 
@@ -111,7 +111,7 @@ class Frame:
             KERNEL_X=w.kernel[1], TERM=terms.kind, SIGNED=terms.signed, COMPLEMENT=terms.complement,
             CODED=terms.coded, BOX=self.factor is not None, VALUES=call.values, SCALED=call.scales is not None,
             WIDE=terms.wide, POSITIONS=rows, OUTPUTS=outputs,
-            num_warps=4,
+            num_warps=4, **UNFUSED,
         )  # fmt: skip
 
 
