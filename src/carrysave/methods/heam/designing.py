@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FINALISTS = 8
 STEPS = 3000  # of the annealing in each space
 _TRIED = 4  # finalists synthesised for one design
+_FREE_BITS = 8  # operands; up to here all rows are searched at once, too: wider, that takes minutes
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def design(
     if max_error is None and max_area_um2 is None:
         max_error = usual_error(distribution)
     searched = explore(
-        distribution, spaces_of(distribution.n), steps=STEPS, seed=seed,
+        distribution, spaces_of(distribution.n), free=distribution.n <= _FREE_BITS, steps=STEPS, seed=seed,
         progress=lambda done, total, name: progress("search", done, total, name),
     )  # fmt: skip
     chosen = near(searched, max_error, max_area_um2, _TRIED)
@@ -151,8 +152,8 @@ def designs(
     Args:
         source, arithmetic, layer, library, effort, samples, seed: as in `design`.
         operands: the sides whose rows are compressed, "x" (activation) and "y" (weight).
-        rows: numbers of rows to try; by default a quarter to three quarters of them. If None, all rows together
-            are searched at the end, too.
+        rows: numbers of rows to try; by default a quarter to three quarters of them, and to 8 bits all rows together
+            at the end.
         largest: bits of the largest group, 2 to 4.
         operations: on groups, of "and", "or", "xor".
         finalists: designs that are synthesised.
@@ -170,7 +171,7 @@ def designs(
     chosen_rows = None if rows is None else list(rows)
     spaces = spaces_of(distribution.n, operands, chosen_rows, largest, operations)
     searched = explore(
-        distribution, spaces, free=rows is None, steps=STEPS, seed=seed,
+        distribution, spaces, free=rows is None and distribution.n <= _FREE_BITS, steps=STEPS, seed=seed,
         progress=lambda done, total, name: progress("search", done, total, name),
     )  # fmt: skip
     asked = max_error is not None or max_area_um2 is not None

@@ -207,7 +207,9 @@ class _Chains:
         self.price, self.shape = np.append(problem.price, 0.0), np.append(problem.shape, 0)
         self.near, self.nearby = _same_group(problem)
         self.lines, self.moves, self.warm = np.arange(len(weights)), 0, False
-        self.slots = min(self.none, max(_SLOTS, 10 * problem.space.rows))
+        space = problem.space  # where all rows are compressed, the bits that stay are terms, too
+        slots = space.n * (space.n + 2) if space.rows == space.n else 10 * space.rows
+        self.slots = min(self.none, max(_SLOTS, slots))
 
     def run(self, rounds: int, steps: int, progress: Progress) -> bool:
         """All rounds; True if the user stopped them."""
