@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -66,6 +69,29 @@ def test_a_pipeline_gives_every_product_some_cycles_later(kind: str):
     want = plain.run(x=x.reshape(-1), select=select.reshape(-1))["y"].reshape(12, 40)
     assert late == plain.graph.levels[-1]
     assert np.array_equal(piped.run(x=x, select=select)["y"][late:], want[:-late])
+
+
+def test_a_graph_of_ones_own(tmp_path: Path):
+    file = tmp_path / "mine.json"
+    x = [-1, 0, 1]
+    adders = [{"select": [0], "pairs": [[x, [-1, 1, 1]], [x, [-1, 2, -1]]]}, {"select": [], "pairs": [[[0, 3, 1], x]]}]
+    file.write_text(json.dumps({"select_bits": 1, "adders": adders}))
+    unit = UNITS.parse(f"rccm:{file},n=4")
+    assert unit.graph.coefficients == (25, -23) and unit.settling == 0
+    got = unit.run(x=[3, 3], select=[0, 1])["y"]
+    assert got.tolist() == [75, (-69) % (1 << unit.outputs["y"])]
+    piped = UNITS.parse(f"rccm:{file},n=4,pipelined=true").run(x=[[3], [3], [0]], select=[[0], [1], [0]])["y"]
+    assert piped[2, 0] == 75
+    for text, message in (
+        ("{}", "not an adder graph .'adders'.; expected select_bits"),
+        ("nonsense", "not an adder graph"),
+        ('{"select_bits": 1, "adders": []}', "0 adders, 1 select bits"),
+        (json.dumps({"select_bits": 1, "adders": [{"select": [], "pairs": [[x, [-1, 1, 2]]]}]}), "sign is 1, -1 or 0"),
+        (json.dumps({"select_bits": 0, "adders": [{"select": [], "pairs": [[x, x]]}]}), "has no select bits"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            UNITS.parse(f"rccm:{file}")
 
 
 @pytest.mark.parametrize(

@@ -162,13 +162,14 @@ def test_what_is_wrong_with_a_netlist(cells: dict, message: str):
 
 
 def test_a_wrong_netlist_is_found():
-    unit = UNITS.parse("generic_multiplier:n=2,m=4")
-    netlist = synthesize_fpga("m", unit.circuit("m").rtlil(), "xc7")
+    unit = UNITS.parse("rccm:topology_a,n=5")
+    circuit = unit.circuit()
+    netlist = synthesize_fpga(circuit.name, circuit.rtlil(), "xcup")
     assert verify_steps(netlist, unit).exhaustive
     last = max(k for k, gate in enumerate(netlist.gates) if gate.kind == "lut")
     gates = list(netlist.gates)
     gates[last] = replace(gates[last], init=gates[last].init ^ 1)
-    with pytest.raises(MismatchError, match="generic_multiplier:n=2,m=4: the netlist gives y="):
+    with pytest.raises(MismatchError, match="rccm:topology_a,n=5: the netlist gives y="):
         verify_steps(replace(netlist, gates=tuple(gates)), unit)
 
 

@@ -66,11 +66,17 @@ def test_synth_at_clocks_takes_units_and_multipliers():
 
 
 def test_synth_for_an_fpga():
-    made = call("synth", "rccm:topology_a,n=4", "exact:n=4", "--fpga", "ku115")
+    made = call("synth", "exact:n=4", "--fpga", "ku115")
     assert made.exit_code == 0, made.output
-    assert "rccm:topology_a,n=4: 64 inputs, all there are, 0 mismatches" in made.output
     assert "exact:n=4: 256 inputs, all there are" in made.output and "663,360 LUT" in made.output
     assert "no routing" in made.output
+
+
+def test_list_units():
+    entries = json.loads(call("list", "units", "--json").stdout)
+    assert [entry["name"] for entry in entries] == UNITS.names()
+    assert all(len(entry["description"]) > 10 for entry in entries)
+    assert "run_length" in call("list", "units").output
 
 
 def test_verilog_of_a_unit(tmp_path):
@@ -85,6 +91,7 @@ def test_verilog_of_a_unit(tmp_path):
     ("arguments", "message"),
     [
         (["verilog", "rcm:2add"], "unknown unit or multiplier 'rcm' (did you mean 'rccm'?)"),
+        (["list", "unit"], "list unit: there are multipliers and units (did you mean 'units'?)"),
         (["show", "rccm:5add"], "no circuit '5add'"),
         (["show", "rccm:2add", "--map", "x.png"], "is a hardware unit; an error map is drawn of a multiplier"),
         (["synth", "rccm:2add"], "give --frequency (such as 1GHz,2.5GHz) for standard cells, or --fpga"),

@@ -7,9 +7,11 @@ topologies A and B are made to fit one six-input LUT per bit of an adder on Xili
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from carrysave.bits import Word, cat, fit, rep, sext
@@ -67,6 +69,10 @@ class AdderGraph:
     select_bits: int
 
     def __post_init__(self) -> None:
+        if not self.adders or not 0 <= self.select_bits <= 16:
+            raise ValueError(
+                f"{self.name}: {len(self.adders)} adders, {self.select_bits} select bits; 1 or more, to 16"
+            )
         for k, adder in enumerate(self.adders):
             for term in (term for pair in adder.pairs for term in pair):
                 if not INPUT <= term.source < k or term.shift < 0:
@@ -110,6 +116,39 @@ class AdderGraph:
         inputs = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         values = [c * x for c in set(self.multiples[node]) for x in inputs]
         return max((v if v >= 0 else ~v).bit_length() + 1 for v in values)
+
+
+def read_graph(path: str | Path) -> AdderGraph:
+    """An adder graph of a JSON file.
+
+    Its form: `{"select_bits": 1, "adders": [{"select": [0], "pairs": [[[-1, 0, 1], [-1, 1, 1]], ...]}, ...]}`; a term
+    is [source, shift, sign], source -1 the input, 0 the first adder, sign 1, -1 or 0 for none; one pair for each code
+    of the adder's select bits.
+
+    Raises:
+        ValueError: for a file of another form, and graphs that cannot be.
+        OSError: where it cannot be read.
+    """
+    name = Path(path).stem
+    try:
+        data = json.loads(Path(path).read_text())
+        adders = []
+        for entry in data["adders"]:
+            pairs = tuple((_term(one), _term(other)) for one, other in entry["pairs"])
+            adders.append(Adder(pairs, tuple(map(int, entry["select"]))))
+        return AdderGraph(name, tuple(adders), int(data["select_bits"]))
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path}: not an adder graph ({error}); expected select_bits, and adders with select and pairs of "
+            "[source, shift, sign]"
+        ) from None
+
+
+def _term(row: Sequence[int]) -> Term:
+    source, shift, sign = row
+    if sign not in (-1, 0, 1):
+        raise ValueError(f"term {list(row)}: its sign is 1, -1 or 0")
+    return Term(int(source), int(shift), int(sign))
 
 
 def add_node(adder: Adder, select: Word, sources: dict[int, Any], width: int) -> Any:

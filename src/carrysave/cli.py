@@ -398,11 +398,14 @@ def table(
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
-    """The multipliers there are, each in one line."""
-    from carrysave.description import catalog
+def list_(
+    what: Annotated[str, typer.Argument(help="multipliers or units.", metavar="WHAT")] = "multipliers",
+    as_json: Json = False,
+) -> None:
+    """The multipliers there are, or the hardware units, each in one line."""
+    from carrysave.description import listed
 
-    entries = catalog()
+    entries = listed(what)
     if as_json:
         print(json.dumps(entries, indent=1))
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carrysave.multipliers import MULTIPLIERS
+from carrysave.registry import Registry, nearest
 
 CLOCK_GHZ = 1.0  # of the power that is shown
 ERROR_TITLES = (
@@ -29,15 +30,27 @@ def first_sentence(cls: type) -> str:
     return (text if end < 0 else text[: end + 1]).rstrip(".")
 
 
-def catalog() -> list[dict[str, Any]]:
-    """Name, one-line description and parameters with their defaults of every registered multiplier."""
+def catalog(registry: Registry = MULTIPLIERS) -> list[dict[str, Any]]:
+    """Name, one-line description and parameters with their defaults of every registered multiplier, or unit."""
     entries = []
-    for name in MULTIPLIERS.names():
-        cls: Any = MULTIPLIERS.get(name)
+    for name in registry.names():
+        cls: Any = registry.get(name)
         own = [f for f in dataclasses.fields(cls) if f.init and f.name not in ("n", "signed")]
         parameters = [f.name if f.default is dataclasses.MISSING else f"{f.name}={f.default}" for f in own]
         entries.append({"name": name, "description": first_sentence(cls), "parameters": parameters})
     return entries
+
+
+def listed(what: str) -> list[dict[str, Any]]:
+    """`catalog` of the multipliers or the units. Raises ValueError for another word."""
+    if what == "multipliers":
+        return catalog()
+    if what != "units":
+        near = nearest(what, ("multipliers", "units"))
+        raise ValueError(f"list {what}: there are multipliers and units{near}")
+    from carrysave.hardware.units import UNITS
+
+    return catalog(UNITS)
 
 
 def describe(spec: str, liberty: Sequence[Path], effort: str = "normal") -> tuple[dict[str, Any], Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from carrysave.adder_graphs import GRAPHS, INPUT, AdderGraph, add_node
+from carrysave.adder_graphs import GRAPHS, INPUT, AdderGraph, add_node, read_graph
 from carrysave.bits import cat, zext
 from carrysave.hardware.units.base import UNITS, Register, Unit
 from carrysave.registry import nearest
@@ -22,7 +23,7 @@ class Rccm(Unit):
 
     Attributes:
         kind: 2add, 3add, 4add (Figure 6.4 with the shifts of Table 6.3), unmatched (the 3-Add set of 6.5.1), figure6.1,
-            or one stage alone: topology_a, topology_b.
+            one stage alone (topology_a, topology_b), or a file that `adder_graphs.read_graph` reads.
         n: bits of the input.
         signed: whether the input is two's complement. Activations after a ReLU are not.
     """
@@ -44,14 +45,17 @@ class Rccm(Unit):
     }
 
     def check(self) -> None:
-        if self.kind not in GRAPHS:
-            raise ValueError(f"rccm: no circuit {self.kind!r}{nearest(self.kind, GRAPHS)}; one of {', '.join(GRAPHS)}")
+        if self.kind not in GRAPHS and not self.kind.endswith(".json"):
+            near, known = nearest(self.kind, GRAPHS), ", ".join(GRAPHS)
+            raise ValueError(f"rccm: no circuit {self.kind!r}{near}; one of {known}, or a .json file")
+        if not self.graph.select_bits:
+            raise ValueError(f"rccm: {self.kind} has no select bits; a multiplier by one constant is no RCCM")
         if not 2 <= self.n <= 32:
             raise ValueError(f"rccm: n={self.n} input bits; 2 to 32")
 
-    @property
+    @cached_property
     def graph(self) -> AdderGraph:
-        return GRAPHS[self.kind]
+        return read_graph(self.kind) if self.kind.endswith(".json") else GRAPHS[self.kind]
 
     @property
     def inputs(self) -> Mapping[str, int]:
@@ -72,7 +76,7 @@ class Rccm(Unit):
             name = "x" if source == INPUT else f"n{source}"
             found |= {f"{name}_{late}": Register(width) for late in range(first, last + 1)}
         for k, adder in enumerate(graph.adders):
-            if graph.levels[k] > 1:
+            if graph.levels[k] > 1 and adder.select:
                 width = len(adder.select)
                 found |= {f"s{k}_{late}": Register(width) for late in range(1, graph.levels[k])}
         return found
@@ -98,9 +102,10 @@ class Rccm(Unit):
         read = dict(values)
         for k, adder in enumerate(graph.adders):
             level = graph.levels[k] - 1  # the cycle in which the node adds
-            select = cat(*[values["select"][bit] for bit in adder.select])
+            # an adder that chooses nothing takes any bit: constants are made from a Word
+            select = cat(*[values["select"][bit] for bit in adder.select or (0,)])
             sources = {term.source for pair in adder.pairs for term in pair if term.sign}
-            if self.pipelined:
+            if self.pipelined and adder.select:
                 for late in range(1, level + 1):
                     following[f"s{k}_{late}"] = select
                     select = values[f"s{k}_{late}"]
