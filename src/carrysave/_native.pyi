@@ -99,6 +99,17 @@ class LogWeights64:
         self, words: Any, groups: int, positions: int, rounding: str, largest: float, signed_words: bool
     ) -> None: ...
 
+def offset_sums(
+    values: Any,
+    padding: tuple[int, int],
+    groups: int,
+    scale: float,
+    zero: int,
+    low: int,
+    high: int,
+    sums: Any,
+    threads: int,
+) -> None: ...
 def log_pairs_are_fast() -> bool: ...
 def log_words16(
     logs: Any, present: Any, negative: Any, fraction_bits: int, rounding: str, weight: bool, out: Any

@@ -94,8 +94,7 @@ class _Layer:
         self._table: np.ndarray | None = None
         if (fmt.high - fmt.low).bit_length() <= TABLE_BITS:
             self._table = self._words(*coded(problem.products, fmt, codes_of(fmt)))
-        few_codes = fmt.high - fmt.low <= 255
-        self.takes_values = self._table is not None and self._sums_fit and (few_codes or self._factor is None)
+        self.takes_values = self._table is not None and self._sums_fit
 
     @property
     def cost(self) -> float:
@@ -159,12 +158,7 @@ class _Layer:
         self._factor: np.ndarray | None = None
         if not bool(zeros.any()):
             return
-        fmt = problem.products.activation
         self._factor = (-zeros).contiguous().numpy()
-        offsets = codes_of(fmt) - self._zero
-        self._addend = np.zeros(256, np.int32)
-        if fmt.high - fmt.low <= 255:
-            self._addend[: len(offsets)] = offsets
 
     def call(self, codes: torch.Tensor) -> torch.Tensor:
         image = image_of(codes, self._problem.geometry)
@@ -199,9 +193,7 @@ class _Layer:
         assert self._table is not None
         fmt = quantizer.format
         grid = float(quantizer.scale), self._zero, fmt.low, fmt.high
-        box = None
-        if self._factor is not None:
-            box = self._box(image, grid)
+        box = None if self._factor is None else self._box_of_values(image, grid)
         _kernels().log_layer(
             self._weights, image.numpy(), self._table, int(self._table[self._zero - self._low]), out.numpy(),
             *self._window.arguments(), *grid, self._constant, box, self._factor,
@@ -225,12 +217,12 @@ class _Layer:
         _kernels().window_sums(sums, box, window.kernel, window.stride, window.dilation, threads)
         return box
 
-    def _box(self, image: torch.Tensor, grid: tuple[float, int, int, int]) -> np.ndarray:
-        """Sums over each output's window, int32 [N, groups, H', W'], of values that `grid` quantises."""
-        (py, px), threads = self._window.padding, torch.get_num_threads()
+    def _box_of_values(self, image: torch.Tensor, grid: tuple[float, int, int, int]) -> np.ndarray:
+        """The box sums of values, quantised on the way; int32 [N, groups, H', W']."""
+        (py, px), groups, threads = self._window.padding, self._window.groups, torch.get_num_threads()
         n, _, h, w = image.shape
-        sums = np.empty((n, self._window.groups, h + 2 * py, w + 2 * px), np.int32)
-        _kernels().channel_sums(image.numpy(), *grid, self._window.padding, self._addend, sums, threads)
+        sums = np.empty((n, groups, h + 2 * py, w + 2 * px), np.int32)
+        _kernels().offset_sums(image.numpy(), (py, px), groups, *grid, sums, threads)
         return self._window_sums(sums)
 
     def _check_sums(self, codes: torch.Tensor) -> None:

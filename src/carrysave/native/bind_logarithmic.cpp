@@ -6,6 +6,7 @@
 
 #include "bind.h"
 #include "logarithmic.h"
+#include "quantize.h"
 
 namespace {
 
@@ -135,11 +136,30 @@ struct Bound {
     }
 };
 
+void bound_offset_sums(const In<float, 4>& values, Pair padding, int64_t groups, float scale, int32_t zero, int32_t low, int32_t high,
+                       const Out<int32_t, 4>& sums, int threads) {
+    OffsetSums p{};
+    p.n = values.shape(0), p.c = values.shape(1), p.h = values.shape(2), p.w = values.shape(3), p.groups = groups;
+    for (int64_t side : padding) require(0 <= side && side <= 1 << 15, "padding: 0 to 32768 expected");
+    require(groups > 0 && p.c % groups == 0, "groups: they must divide the channels");
+    p.top = padding[0], p.left = padding[1];
+    const int64_t wanted[4] = {p.n, groups, p.h + 2 * p.top, p.w + 2 * p.left};
+    for (int i = 0; i < 4; ++i)
+        require(static_cast<int64_t>(sums.shape(i)) == wanted[i], "sums: [N, groups, H + 2 py, W + 2 px] expected");
+    p.quantization = checked_quantization(scale, zero, low, high, int64_t{1} << 23);
+    p.values = values.data(), p.sums = sums.data(), p.threads = checked_threads(threads);
+    nb::gil_scoped_release release;
+    offset_sums(p);
+}
+
 }  // namespace
 
 void bind_logarithmic(nb::module_& m) {
     m.def("log_pairs_are_fast", [] { return chosen_isa() == Isa::avx512 && log_pairs_are_fast(); },
           "Whether words of 16 bits have an instruction of their own with the set in use.");
+    using nb::arg;
+    m.def("offset_sums", &bound_offset_sums, arg("values").noconvert(), arg("padding"), arg("groups"), arg("scale"), arg("zero"), arg("low"),
+          arg("high"), arg("sums").noconvert(), arg("threads"), "The sum of code - zero over a group's channels, with a halo of 0.");
     Bound<int16_t>::bind(m, "16");
     Bound<int32_t>::bind(m, "32");
     Bound<int64_t>::bind(m, "64");

@@ -62,6 +62,10 @@ class Worker {
   public:
     Worker(const LogConv<T>& problem_, Isa isa_)
         : problem(problem_), weights(*problem.weights), isa(isa_), group_channels(weights.channels / weights.groups),
+          rows(isa, values_of(problem), problem.quantization, problem.shape.h, problem.shape.w),
+          odd_rows(isa, kWords > 1 ? values_of(problem) : nullptr, problem.quantization, problem.shape.h, problem.shape.w),
+          wide_rows(isa, few_codes(problem.quantization) ? nullptr : problem.values, problem.quantization, problem.shape.h,
+                    problem.shape.w),
           sums(group_channels * kLogLanes * static_cast<int64_t>(sizeof(Sum))),
           negative(weights.counts ? weights.segment * kLogLanes : 0), other(weights.counts ? weights.segment * kLogLanes : 0),
           every_tap(weights.segment) {
@@ -70,8 +74,9 @@ class Worker {
 
     void run(const Part& part) {
         const ConvShape& p = part.shape;
+        last_row = std::min(p.h, (p.out_height - 1) * p.sy + (p.kh - 1) * p.dy + 1 - p.top);
         const auto read = [&](int64_t n, int64_t c, int64_t y, int64_t x, int64_t many, Unit* to) {
-            read_units(part, n, c, y * p.w + x, many, to);
+            read_units(part, n, c, y, x, many, to);
         };
         const int64_t depth = (p.depth() + kWords - 1) / kWords;
         const Padded<Unit> padded(part, depth, read, unit_of(problem.pad, problem.pad));
@@ -92,6 +97,9 @@ class Worker {
     const LogWeights<T>& weights;
     Isa isa;
     int64_t group_channels;
+    QuantizedRows<uint8_t> rows, odd_rows;   // odd_rows: of the second channel of a unit
+    QuantizedRows<int32_t> wide_rows;
+    int64_t last_row = 0;               // of the input that the part needs
     Scratch sums;                       // [group_channels][kLogLanes]
     Scratch negative, other;            // as LogMarks has them
     std::vector<int32_t> every_tap;     // 0, 1, .. of a segment
@@ -102,44 +110,45 @@ class Worker {
         return static_cast<Unit>(static_cast<uint16_t>(first) | static_cast<U>(static_cast<uint16_t>(second)) << 16);
     }
 
-    void read_units(const Part& part, int64_t n, int64_t c, int64_t at, int64_t many, Unit* to) const {
+    void read_units(const Part& part, int64_t n, int64_t c, int64_t y, int64_t x, int64_t many, Unit* to) {
         const ConvShape& p = part.shape;
-        const int64_t plane = p.h * p.w, first = ((part.image + n) * p.c + part.group * p.depth() + c * kWords) * plane + at;
+        const int64_t plane = (part.image + n) * p.c + part.group * p.depth() + c * kWords;
         if constexpr (kWords == 1) {
-            read_words(first, many, to);
+            read_words(0, plane, y, x, many, to);
         } else {
             constexpr int64_t kMost = 256;
             T even[kMost], odd[kMost];
             std::fill_n(odd, std::min(kMost, many), LogWords<T>::kZero);
             for (int64_t i = 0; i < many; i += kMost) {
                 const int64_t some = std::min(kMost, many - i);
-                read_words(first + i, some, even);
-                if (c * kWords + 1 < p.depth()) read_words(first + plane + i, some, odd);
+                read_words(0, plane, y, x + i, some, even);
+                if (c * kWords + 1 < p.depth()) read_words(1, plane + 1, y, x + i, some, odd);
                 for (int64_t j = 0; j < some; ++j) to[i + j] = unit_of(even[j], odd[j]);
             }
         }
     }
 
-    void read_words(int64_t at, int64_t many, T* to) const {
+    void read_words(int channel, int64_t plane, int64_t y, int64_t x, int64_t many, T* to) {
+        const int64_t at = (plane * problem.shape.h + y) * problem.shape.w + x;
         const T* table = problem.table;
-        const Quantization& q = problem.quantization;
-        if (problem.words) {
+        const auto look_up = [&](const auto* codes) {
+            for (int64_t i = 0; i < many; ++i) to[i] = table[codes[i]];
+        };
+        if (problem.words)
             std::memcpy(to, problem.words + at, static_cast<size_t>(many) * sizeof(T));
-        } else if (problem.codes) {
-            for (int64_t i = 0; i < many; ++i) to[i] = table[problem.codes[at + i]];
-        } else if (problem.wide_codes) {
-            for (int64_t i = 0; i < many; ++i) to[i] = table[problem.wide_codes[at + i]];
-        } else if (q.high - q.low < 256) {
-            constexpr int64_t kMost = 512;
-            uint8_t codes[kMost];
-            for (int64_t i = 0; i < many; i += kMost) {
-                const int64_t some = std::min(kMost, many - i);
-                quantize(isa, problem.values + at + i, some, q, codes);
-                for (int64_t j = 0; j < some; ++j) to[i + j] = table[codes[j]];
-            }
-        } else {
-            for (int64_t i = 0; i < many; ++i) to[i] = table[q.index(problem.values[at + i])];
-        }
+        else if (problem.codes)
+            look_up(problem.codes + at);
+        else if (problem.wide_codes)
+            look_up(problem.wide_codes + at);
+        else if (few_codes(problem.quantization))
+            look_up((channel ? odd_rows : rows).row(plane, y, last_row) + x);
+        else
+            look_up(wide_rows.row(plane, y, last_row) + x);
+    }
+
+    static bool few_codes(const Quantization& q) { return q.high - q.low < 256; }
+    static const float* values_of(const LogConv<T>& problem) {
+        return few_codes(problem.quantization) ? problem.values : nullptr;
     }
 
     void add_up(int64_t group, const Tiles<Unit, kLogLanes>& tiles, int lanes) const {
@@ -180,11 +189,13 @@ class Worker {
         const ConvShape& p = problem.shape;
         const int64_t o = group * group_channels + channel;
         const int64_t constant = weights.offset[o] + (problem.constant ? problem.constant[o] : 0);
+        constexpr int64_t kHalf = int64_t{1} << 30;
+        const bool short_totals = weights.narrow && !problem.box && -kHalf < constant && constant < kHalf;
         tiles.for_each_run([&](int64_t lane, int64_t many, int64_t n, int64_t pixel) {
             const LaneTotals<Sum> totals{sums.at<Sum>(0) + channel * kLogLanes + lane, many, constant,
                                          problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr,
                                          problem.factor ? problem.factor[o] : 1,
-                                         problem.scale && problem.out ? problem.scale[o] : 1.0f};
+                                         problem.scale && problem.out ? problem.scale[o] : 1.0f, short_totals};
             const int64_t at = (n * weights.channels + o) * p.pixels() + pixel;
             if (problem.integers) write_totals(totals, problem.integers + at);
             if (!problem.out) return;

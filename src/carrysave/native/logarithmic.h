@@ -78,7 +78,7 @@ class LogWeights {
     LogRounding rounding;
     std::vector<T> words;           // [channels][taps]
     LogSum sum;
-    bool narrow;                    // sums stay within 31 bits
+    bool narrow;                    // sums stay below 2^30
     int64_t units;                  // taps as the kernels count them
     int64_t segment;                // units between flushes, at most 126
     std::vector<Unit> packed;       // [channels in blocks within a group][units][block]

@@ -174,13 +174,12 @@ void count(const LogCount<Sum>& task) {
     for (; i + 4 <= task.count; i += 4)
         unroll<4>([&](auto j) CARRYSAVE_LAMBDA { counts[j] = _mm512_add_epi8(counts[j], row(i + j)); });
     for (; i < task.count; ++i) counts[0] = _mm512_add_epi8(counts[0], row(i));
-    alignas(64) int8_t bytes[kLogLanes];
-    _mm512_store_si512(bytes, _mm512_add_epi8(_mm512_add_epi8(counts[0], counts[1]), _mm512_add_epi8(counts[2], counts[3])));
-    const __m512i factor = _mm512_set1_epi32(task.factor);
-    for (int lane = 0; lane < kLogLanes; lane += 16) {
-        const __m512i sum = _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(bytes + lane)));
-        add_int32(task.sums + lane, _mm512_mullo_epi32(sum, factor));
-    }
+    const __m512i bytes = _mm512_add_epi8(_mm512_add_epi8(counts[0], counts[1]), _mm512_add_epi8(counts[2], counts[3]));
+    unroll<4>([&](auto q) CARRYSAVE_LAMBDA {
+        __m512i sum = _mm512_cvtepi8_epi32(_mm512_extracti32x4_epi32(bytes, q));
+        if (task.factor != 1) sum = _mm512_mullo_epi32(sum, _mm512_set1_epi32(task.factor));
+        add_int32(task.sums + 16 * q, sum);
+    });
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ void LogWeights<T>::choose_sum(double largest, bool negative) {
     // Sums of int64 are modulo 2^64 in any case.
     const double limit = sum == LogSum::floor || sum == LogSum::pairs ? kRoom : sizeof(T) == 4 ? 2147483647.0 : 1e300;
     segment = std::max<int64_t>(1, static_cast<int64_t>(std::min(limit / most / LogUnit<T>::kWords, 126.0)));
-    narrow = (largest + 4) * static_cast<double>(taps) < 2147483648.0;
+    narrow = (largest + 4) * static_cast<double>(taps) < 1073741824.0;
 }
 
 // Channels in blocks that one call of a kernel takes.

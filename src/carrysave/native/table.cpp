@@ -58,7 +58,7 @@ TableWeights::TableWeights(const int64_t* table, int64_t activation_codes_, int6
             for (int j = 0; bytes && j < planes; ++j) row[j * std::max(entries, 64) + x] = static_cast<uint8_t>(value >> (8 * j));
         }
     steps.resize(channels * taps);
-    narrow = true;
+    reach = 0;
     for (int64_t o = 0; o < channels; ++o) {
         double sum = 0;
         for (int64_t k = 0; k < taps; ++k) {
@@ -67,11 +67,12 @@ TableWeights::TableWeights(const int64_t* table, int64_t activation_codes_, int6
             sum += static_cast<double>(span[w]);
             steps[o * taps + k] = {static_cast<uint32_t>(k % kSegment), static_cast<uint32_t>(index[w] * row_bytes)};
         }
-        narrow = narrow && sum < 4294967296.0;
+        reach = std::max(reach, static_cast<int64_t>(std::min(sum, 4e18)));
         for (int64_t k = 0; k < taps && order == Order::sorted; k += kSegment)   // equal rows follow each other: fewer distinct cache lines
             std::stable_sort(steps.begin() + o * taps + k, steps.begin() + o * taps + std::min(taps, k + kSegment),
                              [](const Step& a, const Step& b) { return a.row < b.row; });
     }
+    narrow = reach < int64_t{1} << 32;
 }
 
 TableWeights::~TableWeights() = default;
@@ -133,13 +134,19 @@ class Worker {
   public:
     Worker(const TableConv& problem_, Isa isa_)
         : problem(problem_), weights(*problem.weights), isa(isa_), group_channels(weights.channels / problem.shape.groups),
+          rows(isa, sizeof(Code) == 1 ? problem.values : nullptr, problem.quantization, problem.shape.h, problem.shape.w),
           sums(group_channels * kLanes * static_cast<int64_t>(sizeof(Sum))) {}
 
     void run(const Part& part) {
         const ConvShape& p = part.shape;
         const auto pad = static_cast<Code>(problem.pad);
+        const int64_t last = std::min(p.h, (p.out_height - 1) * p.sy + (p.kh - 1) * p.dy + 1 - p.top);
         const auto read = [&](int64_t n, int64_t c, int64_t y, int64_t x, int64_t count, Code* to) {
-            read_codes((((part.image + n) * p.c + part.group * p.depth() + c) * p.h + y) * p.w + x, count, to);
+            const int64_t plane = (part.image + n) * p.c + part.group * p.depth() + c;
+            if (sizeof(Code) == 1 && problem.values)
+                std::memcpy(to, rows.row(plane, y, last) + x, static_cast<size_t>(count));
+            else
+                read_codes((plane * p.h + y) * p.w + x, count, to);
         };
         const Padded<Code> padded(part, p.depth(), read, pad);
         const Lanes lanes = lanes_of(p, padded.pitch, kLanes / 4, kLanes / 4, kGatherCost, group_channels);
@@ -152,19 +159,18 @@ class Worker {
 
   private:
     static constexpr double kGatherCost = 0.5;
+    static constexpr int64_t kHalf = int64_t{1} << 30;
 
     const TableConv& problem;
     const TableWeights& weights;
     Isa isa;
     int64_t group_channels;
+    QuantizedRows<uint8_t> rows;
     Scratch sums;                // [group_channels][kLanes]
 
     void read_codes(int64_t at, int64_t count, Code* to) const {
         if constexpr (sizeof(Code) == 1) {
-            if (problem.codes)
-                std::memcpy(to, problem.codes + at, static_cast<size_t>(count));
-            else
-                quantize(isa, problem.values + at, count, problem.quantization, to);
+            std::memcpy(to, problem.codes + at, static_cast<size_t>(count));
         } else {
             for (int64_t i = 0; i < count; ++i)
                 to[i] = problem.wide_codes ? problem.wide_codes[at + i]
@@ -193,10 +199,11 @@ class Worker {
         const ConvShape& p = problem.shape;
         const int64_t o = group * group_channels + channel;
         const int64_t constant = weights.offset[o] + (problem.constant ? problem.constant[o] : 0);
+        const bool short_totals = weights.narrow && !problem.box && std::abs(constant) < kHalf && weights.reach < kHalf;
         tiles.for_each_run([&](int64_t lane, int64_t count, int64_t n, int64_t pixel) {
             const LaneTotals<Sum> totals{sums.at<Sum>(0) + channel * kLanes + lane, count, constant,
                                          problem.box ? problem.box + (n * p.groups + group) * p.pixels() + pixel : nullptr, 1,
-                                         problem.scale && problem.out ? problem.scale[o] : 1.0f};
+                                         problem.scale && problem.out ? problem.scale[o] : 1.0f, short_totals};
             const int64_t at = (n * weights.channels + o) * p.pixels() + pixel;
             if (problem.integers) write_totals(totals, problem.integers + at);
             if (!problem.out) return;

@@ -29,7 +29,8 @@ class TableWeights {
 
     int64_t activation_codes, channels, taps;
     int entries, planes;              // of a row of bytes; planes 0 where every product is a constant of the weight
-    bool narrow;                      // sums of a channel stay below 2^32
+    int64_t reach;                    // what no channel's sum of bytes exceeds
+    bool narrow;                      // it is below 2^32
     std::vector<int64_t> offset;      // [channels]: what was taken out of the rows
     AlignedBytes rows;                // bytes of the rows, or uint32 entries where entries > 256
     std::vector<Step> steps;          // [channels][taps], in any order within each segment of kSegment taps

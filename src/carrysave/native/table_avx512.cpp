@@ -183,7 +183,24 @@ inline __m512i load_sums(const int32_t* sums, __mmask8 mask) {
 inline __m512i load_sums(const int64_t* sums, __mmask8 mask) { return _mm512_maskz_loadu_epi64(mask, sums); }
 
 template <class Sum>
+void finish_short(const LaneTotals<Sum>& totals, float* out) {
+    const __m512i constant = _mm512_set1_epi32(static_cast<int32_t>(totals.constant));
+    const __m512 scale = _mm512_set1_ps(totals.scale);
+    for (int64_t i = 0; i < totals.count; i += 16) {
+        const int64_t left = totals.count - i;
+        const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1u << left) - 1);
+        const __m512i total = _mm512_add_epi32(_mm512_maskz_loadu_epi32(mask, totals.sums + i), constant);
+        const __m512 result = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
+        if (left >= 16)
+            _mm512_storeu_ps(out + i, result);
+        else
+            _mm512_mask_storeu_ps(out + i, mask, result);
+    }
+}
+
+template <class Sum>
 void finish(const LaneTotals<Sum>& totals, float* out) {
+    if (sizeof(Sum) == 4 && totals.short_totals) return finish_short(totals, out);
     for (int64_t i = 0; i < totals.count; i += 8) {
         const int64_t left = totals.count - i;
         const __mmask8 mask = static_cast<__mmask8>(left >= 8 ? 0xff : (1u << left) - 1);

@@ -47,6 +47,7 @@ struct LaneTotals {
     const int32_t* box;    // or null
     int64_t factor;        // of the box
     float scale = 1.0f;
+    bool short_totals = false;   // there is no box, and sums and totals of 32 bits are right as int32
 };
 void totals_avx512(const LaneTotals<int32_t>& totals, float* out);
 void totals_avx512(const LaneTotals<int64_t>& totals, float* out);
