@@ -107,8 +107,8 @@ def _mixed(generator: np.random.Generator, widths: Mapping[str, int], lanes: int
     """Random words, three lanes of eight at each port holding a corner."""
     values = {}
     for port, width in widths.items():
-        corners = _corners(width)
-        chosen = PlaneWord.from_ints(np.array(corners)[generator.integers(0, len(corners), lanes)], width)
+        corners = np.array(_corners(width), dtype=np.uint64 if width <= 64 else object)
+        chosen = PlaneWord.from_ints(corners[generator.integers(0, len(corners), lanes)], width)
         tosses = random_word(generator, 3, lanes)
         corner = ~(tosses[2] | (tosses[0] & tosses[1]))  # three of eight
         values[port] = corner.mux(chosen, random_word(generator, width, lanes))
