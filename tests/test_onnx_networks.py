@@ -168,6 +168,28 @@ def test_networks_of_the_onnx_package(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
 
 
+def test_integers_of_a_network_of_the_onnx_package(tmp_path: Path) -> None:
+    """SqueezeNet under exact multipliers: every layer gives the whole numbers that a convolution of codes gives."""
+    net = load(with_own_weights(LIGHT / "light_squeezenet.onnx", tmp_path / "own.onnx"))
+    x = random(1, 3, 224, 224)
+    calibration = cs.calibrate(net, x, samples=1)
+    emulated = cs.emulate(net, calibration, multiplier="exact")
+    seen: dict[str, Any] = {}
+    for name, layer in emulated.named_modules():
+        layer.register_forward_hook(lambda layer, given, output, name=name: seen.update({name: (layer, given, output)}))
+    with torch.no_grad():
+        emulated(x)
+    for name in calibration.layers:
+        layer, (given,), output = seen[name]
+        first, second = calibration.quantizers(name, Arithmetic())
+        codes, weights = first.codes(given) - first.zero, second.codes(layer.weight) - second.zero
+        scale = first.scale * second.scale
+        bias = torch.round(layer.bias.double() / scale.double())
+        sums = nn.functional.conv2d(codes.double(), weights.double(), bias, layer.stride, layer.padding)
+        assert torch.equal(output, sums.float() * scale), name
+    assert len(calibration.layers) == 26
+
+
 def with_own_weights(source: Path, target: Path) -> Path:
     """A copy whose parameters, all alike in the original, are random: convolutions keep the size of what passes."""
     model, generator = onnx.load(source), np.random.default_rng(0)

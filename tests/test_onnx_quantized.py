@@ -190,6 +190,30 @@ def test_integer_operators(signed: bool, tmp_path: Path) -> None:
         assert rough.dtype == torch.int32 and not torch.equal(rough, expected)
 
 
+def test_a_product_of_two_activations(tmp_path: Path) -> None:
+    """Attention's products, with codes, scales and zeros of the file on both sides: by whole numbers."""
+    stored = {"sx": np.float32(0.02), "zx": np.uint8(117), "sz": np.float32(0.05), "zz": np.int8(-9)}
+    nodes = [
+        node("QuantizeLinear", ["x", "sx", "zx"], ["qx"]),
+        node("DequantizeLinear", ["qx", "sx", "zx"], ["dx"]),
+        node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        node("QuantizeLinear", ["t", "sz", "zz"], ["qt"]),
+        node("DequantizeLinear", ["qt", "sz", "zz"], ["dt"]),
+        node("MatMul", ["dx", "dt"], name="scores"),
+    ]
+    file = written(tmp_path / "a.onnx", nodes, {"x": ["n", 4, 6]}, stored=stored)
+    x = random(3, 4, 6)
+    net = load(file)
+    np.testing.assert_allclose(net(x).numpy(), runtime(file, x, optimised=False), rtol=1e-5, atol=1e-6)
+    calibration = cs.calibrate(net, x, samples=3)
+    assert calibration.layers == ["scores.matmul0"]
+    left = np.clip(np.rint(x.numpy() / stored["sx"]) + 117, 0, 255).astype(np.int64) - 117
+    right = np.clip(np.rint(x.numpy() / stored["sz"]) - 9, -128, 127).astype(np.int64).transpose(0, 2, 1) + 9
+    expected = (left @ right).astype(np.float32) * (stored["sx"] * stored["sz"])
+    for spec in ("exact", "exact:signed=true", "exact:n=10"):
+        assert np.array_equal(cs.emulate(net, calibration, multiplier=spec)(x).numpy(), expected), spec
+
+
 def test_ranges_that_the_graph_computes_are_calibrated(plain: Path, images: torch.Tensor, tmp_path: Path) -> None:
     """Dynamic quantization has an activation scale for each batch: the weights' codes are the file's, the
     activations' are not.

@@ -22,7 +22,7 @@ _PUBLIC = {
     "table": "carrysave.tables",
     "multiply": "carrysave.tables",
 }
-_MODULES = ("data", "networks", "multipliers", "formats", "errors", "hardware", "engines", "methods")
+_MODULES = ("data", "networks", "multipliers", "formats", "errors", "hardware", "engines", "methods", "onnx_import")
 
 
 def multiplier(spec: Any) -> Any:

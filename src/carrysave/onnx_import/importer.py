@@ -143,7 +143,6 @@ class _Importer:
         self.steps: list[Step] = []
         self.layers: dict[str, nn.Module] = {}
         self.nodes = self._without_constants(nodes)
-        self.precomputed = len(nodes) - len(self.nodes)
         self.uses = Counter([*outputs, *(name for node in self.nodes for name in node.inputs)])
         self.absorbed: set[str] = set()
         for node in self.nodes:
@@ -154,7 +153,7 @@ class _Importer:
         used = {name for step in self.steps for name in step.inputs} | set(self.outputs)
         constants = {name: value for name, value in self.constants.items() if name in used}
         found = [*notes, *self.scales.notes]
-        return OnnxNetwork(self.inputs, self.outputs, self.steps, constants, self.layers, found, self.precomputed)
+        return OnnxNetwork(self.inputs, self.outputs, self.steps, constants, self.layers, found)
 
     def _without_constants(self, nodes: list[Node]) -> list[Node]:
         """The nodes that depend on an input or a product; the others are computed now. Products stay products: a graph

@@ -63,7 +63,6 @@ class OnnxNetwork(nn.Module):
         inputs: what it takes.
         outputs: names of what it gives.
         notes: what a reader should know about how the file was understood.
-        precomputed: how many nodes depend on no input and were computed when the file was read.
     """
 
     def __init__(
@@ -74,11 +73,10 @@ class OnnxNetwork(nn.Module):
         constants: Mapping[str, Tensor],
         layers: Mapping[str, nn.Module],
         notes: Iterable[str] = (),
-        precomputed: int = 0,
     ):
         super().__init__()
         self.inputs, self.outputs, self.steps = tuple(inputs), tuple(outputs), tuple(steps)
-        self.notes, self.precomputed = tuple(notes), precomputed
+        self.notes = tuple(notes)
         self.stored: dict[str, str] = {}
         for number, (name, value) in enumerate(constants.items()):
             self.stored[name] = f"constant{number}"
