@@ -15,6 +15,7 @@ import torch
 
 import carrysave as cs
 from carrysave import native
+from carrysave.engines import wide
 from carrysave.engines.plan import prepare
 from carrysave.engines.problem import Geometry, Problem, Products
 from carrysave.formats import FORMATS
@@ -132,6 +133,41 @@ def test_one_pointwise_layer_on_images_of_one_and_of_many_pixels() -> None:
     engine, table = prepare(problem, "factored")[1], prepare(problem, "table")[1]
     for part in (codes[:, :, :1, :1], codes, codes[:1, :, 1:2, 1:2], codes[:, :, 2:, :1]):
         assert torch.equal(engine(part), table(part))
+
+
+WIDE = [("exact:n=16", 16, "affine:bits=16"), ("exact:n=16,signed=true", 16, "fixed:bits=16"),
+        ("drum:k=6,n=16", 16, "affine:bits=16"), ("exact:n=12", 12, "sign_magnitude:bits=12"),
+        ("drum:k=6,n=16,signed=true", 16, "fixed:bits=16"), ("exact:n=16", 8, "affine:bits=16")]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", ["odd", "depthwise", "linear"])
+@pytest.mark.parametrize("multiplier, bits, weight", WIDE)
+def test_wide_operands_are_multiplied_digit_by_digit(
+    shape: str, multiplier: str, bits: int, weight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "exact" if multiplier.startswith("exact") else "logarithmic"
+    activation = f"fixed:bits={bits}" if "signed" in multiplier else f"affine:bits={bits}"
+    for extreme in (False, True):
+        problem, codes = _problem((multiplier, activation, weight), shape, extreme)
+        engine = prepare(problem, name)[1]
+        assert "int8 products of digits" in engine.how
+        with monkeypatch.context() as patch:
+            patch.setattr(wide, "obstacle", lambda problem: "told so")
+            in_float64 = prepare(problem, name)[1]
+        assert "float64" in in_float64.how
+        assert torch.equal(engine(codes), in_float64(codes))
+        assert engine(codes[:0]).shape[0] == 0
+
+
+def test_wide_sums_of_73728_products() -> None:
+    fmt = FORMATS.parse("affine:bits=16")
+    products = Products(MULTIPLIERS.parse("exact:n=16"), fmt, fmt)
+    weight = torch.full((2, 73728), 65535)
+    problem = Problem(products, Geometry("linear"), weight, 0, torch.tensor([0, 32768]), torch.tensor(-255))
+    engine = prepare(problem, "exact")[1]
+    assert "int8 products of digits" in engine.how
+    expected = [65535 * 65535 * 73728 - 255, 65535 * 32767 * 73728 - 255]
+    assert engine(torch.full((1, 73728), 65535)).tolist() == [expected]
 
 
 UNDER_A_LIMIT = """

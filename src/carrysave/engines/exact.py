@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from carrysave.engines import costs
+from carrysave.engines import costs, wide
 from carrysave.engines.fused import FusedLayer, Ingredients, fused, obstacle
-from carrysave.engines.problem import Prepared, Problem
+from carrysave.engines.problem import Prepared, Problem, codes_of
 from carrysave.engines.sums import LIMITS, SumOfProducts, check_accumulator
+from carrysave.engines.wide import Factor, WideLayer
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Exact:
         layer = fused_of(problem)
         if isinstance(layer, FusedLayer):
             return Prepared(layer.call, layer.how, layer.rank, layer.cost, layer.layer)
+        broad = wide_of(problem)
+        if isinstance(broad, WideLayer):
+            return Prepared(broad.call, broad.how, broad.products, broad.cost)
         zero = problem.activation_zero
         total = sum_of(problem)
         bias = problem.bias.reshape(-1, 1, 1) if problem.geometry.kind == "conv" else problem.bias
@@ -57,6 +61,18 @@ def fused_of(problem: Problem) -> FusedLayer | str:
     v = centred - shift
     constant = (fmt.low - zx) * v.sum((1, 2, 3)) + problem.bias
     return fused(problem, Ingredients((x - fmt.low)[None], v[None], shift * (x - zx), constant))
+
+
+def wide_of(problem: Problem) -> WideLayer | str:
+    """On products of 8-bit digits, x (w - zw), or why not."""
+    reason = wide.obstacle(problem)
+    if reason:
+        return reason
+    weights = problem.weights.reshape(*problem.weights.shape, *(1,) * (4 - problem.weights.ndim))
+    centred = weights - problem.weight_zero.expand(len(weights)).reshape(-1, 1, 1, 1)
+    constant = problem.bias - problem.activation_zero * centred.sum((1, 2, 3))
+    none = torch.zeros(len(weights), dtype=torch.int64)
+    return wide.wide(problem, Factor(codes_of(problem.products.activation), centred, constant, none))
 
 
 def sum_of(problem: Problem) -> SumOfProducts:

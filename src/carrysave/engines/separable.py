@@ -5,14 +5,18 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from carrysave.engines import costs
+from carrysave.engines import costs, wide
 from carrysave.engines.logarithmic_native import coded
-from carrysave.engines.problem import Geometry, Prepared, Problem
+from carrysave.engines.problem import Geometry, Prepared, Problem, codes_of
 from carrysave.engines.sums import SumOfProducts
+from carrysave.engines.wide import Factor, WideLayer
 
 
 def separable(problem: Problem) -> Prepared:
     """acc = sum number(x) number(w)  -  zw sum (x - zx)  -  zx sum w  +  bias, each sum exact."""
+    layer = _wide(problem)
+    if isinstance(layer, WideLayer):
+        return Prepared(layer.call, f"one exact product of coded operands, {layer.how}", layer.products, layer.cost)
     weights, geometry, zx = problem.weights, problem.geometry, problem.activation_zero
     depth = weights.shape[1]
     fmt = problem.products.activation
@@ -39,6 +43,18 @@ def separable(problem: Problem) -> Prepared:
 
     how = f"one exact product of coded operands, {total.how}"
     return Prepared(call, how, total.parts, costs.FLOAT32_PASS * (1 + total.parts))
+
+
+def _wide(problem: Problem) -> WideLayer | str:
+    """On products of 8-bit digits, or why not."""
+    reason = wide.obstacle(problem)
+    if reason:
+        return reason
+    weights = problem.weights.reshape(*problem.weights.shape, *(1,) * (4 - problem.weights.ndim))
+    constant = problem.bias - problem.activation_zero * weights.sum((1, 2, 3))
+    numbers = _numbers(problem, torch.from_numpy(codes_of(problem.products.activation))).numpy()
+    zeros = problem.weight_zero.expand(len(weights))
+    return wide.wide(problem, Factor(numbers, _numbers(problem, weights, weight=True), constant, zeros))
 
 
 def _numbers(problem: Problem, codes: torch.Tensor, weight: bool = False) -> torch.Tensor:

@@ -153,9 +153,8 @@ class Depthwise {
         __m512i at[kAtOnce];
     };
 
-    CARRYSAVE_INLINE Sums sum(const Term* first, int64_t number, const Place* place, const uint8_t* planes) const {
+    CARRYSAVE_INLINE void sum(const Term* first, int64_t number, const Place* place, const uint8_t* planes, Sums& sums) const {
         const __m512i index = _mm512_load_si512(window);
-        Sums sums;
         const uint8_t* from[kAtOnce];
         unroll<kAtOnce>([&](auto i) CARRYSAVE_LAMBDA { sums.at[i] = _mm512_setzero_si512(), from[i] = planes + place[i].from; });
         for (const Term* term = first; term < first + number; ++term) {
@@ -165,7 +164,6 @@ class Depthwise {
                 sums.at[i] = _mm512_dpbusd_epi32(sums.at[i], taps, four);
             });
         }
-        return sums;
     }
 
     CARRYSAVE_INLINE void add_box(Sums& sums, const Place* place, const uint8_t* planes) const {
@@ -173,7 +171,8 @@ class Depthwise {
         const __m512i base = _mm512_set1_epi32(static_cast<int32_t>(static_cast<uint32_t>(p.kh * p.kw) * static_cast<uint32_t>(addend.base)));
         unroll<kAtOnce>([&](auto i) CARRYSAVE_LAMBDA { sums.at[i] = _mm512_add_epi32(sums.at[i], base); });
         for (int64_t j = 0; j < box_planes; ++j) {
-            const Sums bytes = sum(box_terms.data(), number, place, planes + (w.planes + j) * size);
+            Sums bytes;
+            sum(box_terms.data(), number, place, planes + (w.planes + j) * size, bytes);
             const __m512i factor = _mm512_set1_epi32(addend.planes ? 1 << (8 * j) : addend.slope);
             unroll<kAtOnce>([&](auto i) CARRYSAVE_LAMBDA { sums.at[i] = _mm512_add_epi32(sums.at[i], _mm512_mullo_epi32(bytes.at[i], factor)); });
         }
@@ -185,20 +184,21 @@ class Depthwise {
         const __m512 scale = _mm512_set1_ps(conv.scale ? conv.scale[o] : 1.0f);
         for (size_t i = 0; i < places.size(); i += kAtOnce) {
             const Place* place = &places[i];
-            Sums sums = sum(terms.data() + o * count, count, place, planes);
+            Sums sums;
+            sum(terms.data() + o * count, count, place, planes, sums);
             if (!narrow) {
                 store_wide(sums, place, planes, o, first);
                 continue;
             }
             if (conv.addend) add_box(sums, place, planes);
-            for (int j = 0; j < kAtOnce; ++j) {
+            unroll<kAtOnce>([&](auto j) CARRYSAVE_LAMBDA {
                 const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sums.at[j], constant)), scale);
                 float* to = conv.out + first + place[j].to;
                 if (place[j].to + kLanes <= pixels)       // what is written too much is overwritten by the next
                     _mm512_storeu_ps(to, value);
                 else
                     _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << place[j].count) - 1), value);
-            }
+            });
         }
     }
 

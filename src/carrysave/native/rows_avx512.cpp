@@ -26,30 +26,28 @@ struct RowTile {
     int64_t taps;
 };
 
+// To sums [kCount][kTileLanes]. A function of its own, for GCC 12 keeps the sums in registers only then.
 template <int kVectors, int kCount>
-struct RowSums {
-    __m512i at[kCount][kVectors];
-};
-
-template <int kVectors, int kCount>
-CARRYSAVE_INLINE RowSums<kVectors, kCount> multiply(const RowTile& t) {
-    RowSums<kVectors, kCount> sums;
-    unroll<kCount>([&](auto r) CARRYSAVE_LAMBDA { unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { sums.at[r][v] = _mm512_setzero_si512(); }); });
+__attribute__((noinline)) void multiply(const RowTile& t, int32_t* to) {
+    __m512i sums[kCount][kVectors];
+    unroll<kCount>([&](auto r) CARRYSAVE_LAMBDA { unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { sums[r][v] = _mm512_setzero_si512(); }); });
     const int8_t* weights = t.weights;
-    const uint8_t* rows[kCount];
-    unroll<kCount>([&](auto r) CARRYSAVE_LAMBDA { rows[r] = t.digits + r * t.pitch; });
+    const uint8_t* digits = t.digits;
+    const int64_t pitch = t.pitch;
     for (int64_t i = 0; i < t.taps; ++i, weights += 64 * kVectors) {
         __m512i w[kVectors];
         unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { w[v] = _mm512_loadu_si512(weights + 64 * v); });
-        const int64_t offset = t.offsets[i];
+        const uint8_t* row = digits + t.offsets[i];
         unroll<kCount>([&](auto r) CARRYSAVE_LAMBDA {
             int32_t four;
-            std::memcpy(&four, rows[r] + offset, 4);
-            const __m512i digits = _mm512_set1_epi32(four);
-            unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { sums.at[r][v] = _mm512_dpbusd_epi32(sums.at[r][v], digits, w[v]); });
+            std::memcpy(&four, row + r * pitch, 4);
+            const __m512i broadcast = _mm512_set1_epi32(four);
+            unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], broadcast, w[v]); });
         });
     }
-    return sums;
+    unroll<kCount>([&](auto r) CARRYSAVE_LAMBDA {
+        unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { _mm512_storeu_si512(to + r * kTileLanes + v * kLanes, sums[r][v]); });
+    });
 }
 
 class Rows {
@@ -143,8 +141,8 @@ class Rows {
     template <int kVectors, int kCount>
     void tile(int64_t panel, int64_t row, const uint8_t* digits, const int32_t* box) const {
         if (!narrow) return wide<kVectors, kCount>(panel, row, digits, box);
-        const auto sums = multiply<kVectors, kCount>(
-            {digits, pitch, offsets.data(), w.of_panel(panel, 0), static_cast<int64_t>(offsets.size())});
+        alignas(64) int32_t sums[kCount * kTileLanes];
+        multiply<kVectors, kCount>({digits, pitch, offsets.data(), w.of_panel(panel, 0), static_cast<int64_t>(offsets.size())}, sums);
         unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
             const int64_t o = panel * kTileLanes + v * kLanes;
             const auto mask = static_cast<__mmask16>((1u << std::min<int64_t>(kLanes, w.outputs - o)) - 1);
@@ -153,7 +151,7 @@ class Rows {
             const __m512i constant = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
             const __m512 scale = conv.scale ? _mm512_maskz_loadu_ps(mask, conv.scale + o) : _mm512_set1_ps(1.0f);
             unroll<kCount>([&](auto r) CARRYSAVE_LAMBDA {
-                const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(sums.at[r][v], constant), _mm512_set1_epi32(box[r]));
+                const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(_mm512_load_si512(sums + r * kTileLanes + v * kLanes), constant), _mm512_set1_epi32(box[r]));
                 _mm512_mask_storeu_ps(conv.out + (row + r) * w.outputs + o, mask, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale));
             });
         });
@@ -163,14 +161,10 @@ class Rows {
     void wide(int64_t panel, int64_t row, const uint8_t* digits, const int32_t* box) const {
         int64_t totals[kCount][kVectors * kLanes] = {};
         for (const TapBlock& block : w.blocks) {
-            const auto sums =
-                multiply<kVectors, kCount>({digits, pitch, offsets.data() + block.first, w.of_panel(panel, block.first), block.count});
-            alignas(64) int32_t part[kLanes];
+            alignas(64) int32_t sums[kCount * kTileLanes];
+            multiply<kVectors, kCount>({digits, pitch, offsets.data() + block.first, w.of_panel(panel, block.first), block.count}, sums);
             for (int r = 0; r < kCount; ++r)
-                for (int v = 0; v < kVectors; ++v) {
-                    _mm512_store_si512(part, sums.at[r][v]);
-                    for (int i = 0; i < kLanes; ++i) totals[r][v * kLanes + i] += part[i] * (int64_t{1} << block.shift);
-                }
+                for (int i = 0; i < kVectors * kLanes; ++i) totals[r][i] += sums[r * kTileLanes + i] * (int64_t{1} << block.shift);
         }
         const int64_t first = panel * kTileLanes, outputs = std::min<int64_t>(kVectors * kLanes, w.outputs - first);
         for (int r = 0; r < kCount; ++r)
