@@ -7,14 +7,24 @@ import torch
 
 from carrysave.calibration import calibrate
 from carrysave.data import Dataset
+from carrysave.errors import measure
 from carrysave.evaluation import Accuracy, evaluate
 from carrysave.multipliers import MULTIPLIERS, Multiplier
 from carrysave.networks import LeNet
+from carrysave.recipes import Arithmetic
 from carrysave.reproductions import heam_table2, heam_transfer
 from carrysave.reproductions.base import Setting
 from carrysave.reproductions.heam_designed import DESIGNED, ForNetwork
 from carrysave.reproductions.heam_designs import DESIGNS
-from carrysave.reproductions.heam_networks import ALEXNET, ALL_NODES, LENET_FASHION, QUESTIONS, Accuracies, Subject
+from carrysave.reproductions.heam_networks import (
+    ALEXNET,
+    ALL_NODES,
+    LENET_FASHION,
+    QUESTIONS,
+    Accuracies,
+    Subject,
+    error_of,
+)
 
 OURS = "compressed:heam"
 
@@ -110,10 +120,22 @@ def test_transfer_on_small_networks(small):
     for row in made.rows:
         assert len(row) == len(made.columns)
         if row[0] == "exact":
-            assert row[2] == 0.0 and row[6] == "0.00"
+            assert row[2] == 0.0 and row[4] == row[7] == "0.00"
         else:
-            assert row[3] == "1.00" and row[7] == "0.00"  # all are one multiplier here
+            assert row[3] == "1.00" and row[8] == "0.00"  # all are one multiplier here
     assert all(check.met for check in made.checks)
+
+
+def test_the_errors_of_a_network():
+    of = subject("LeNet, noise", "noise")
+    found = error_of(of, m := MULTIPLIERS.parse(OURS))
+    square = mean = total = 0.0
+    for layer in of.calibration.layers:
+        operands = of.calibration.operands(layer, Arithmetic.natural(OURS))
+        metrics = measure(m, operands=(operands.activation, operands.weight))
+        macs = of.calibration[layer].macs
+        square, mean, total = square + macs * metrics.rms_error**2, mean + macs * metrics.mean_error, total + macs
+    assert (found.square, found.mean) == pytest.approx((square / total, mean / total))
 
 
 def test_accuracies_are_kept(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from carrysave import networks, records
@@ -15,10 +16,12 @@ from carrysave.data import Dataset
 from carrysave.emulation import emulate
 from carrysave.evaluation import Accuracy, evaluate
 from carrysave.exploration import default_store
+from carrysave.methods.heam import distribution_of
 from carrysave.multipliers import Multiplier
 from carrysave.recipes import Arithmetic, Recipe, Rule
 from carrysave.reproductions.base import Setting
 from carrysave.store import Store
+from carrysave.tables import table
 from carrysave.trials import Event, Runner, forward_hash, model_hash
 
 SAMPLES, SEED = 512, 0  # of the calibration; all of the data where they are fewer
@@ -129,6 +132,22 @@ class Accuracies:
             weights, forward = model_hash(subject.model), forward_hash(subject.model, test)
             self._keys[id(subject)] = {"weights": weights, "forward": forward, "calibration": digest}
         return self._keys[id(subject)]
+
+
+@dataclass(frozen=True)
+class Error:
+    """Of a multiplier under a network's operands: mean squared (equation 3), and mean with its sign."""
+
+    square: float
+    mean: float
+
+
+def error_of(subject: Subject, m: Multiplier) -> Error:
+    """Of an 8-bit unsigned multiplier; each layer's operands as a product of marginals, layers by their MACs."""
+    values = np.arange(1 << m.a_bits, dtype=np.float64)
+    difference = table(m) - values[:, None] * values[None, :]
+    joint = distribution_of(subject.calibration).joint()
+    return Error(float((joint * difference**2).sum()), float((joint * difference).sum()))
 
 
 def _batch(subject: Subject) -> int:
