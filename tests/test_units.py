@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -326,3 +327,14 @@ def test_the_decompressor_gives_a_weight_and_its_address_every_cycle(run_bits: i
 def test_a_decompressor_that_cannot_be():
     with pytest.raises(ValueError, match="run_bits=9, address_bits=8; a run has 1 bit or more"):
         UNITS.parse("run_length:run_bits=9,address_bits=8")
+
+
+def test_the_unit_of_the_documentation():
+    """The example of docs/hardware-units.md, as it stands there."""
+    text = (Path(__file__).parents[1] / "docs" / "hardware-units.md").read_text()
+    source = text.split("```python\n")[1].split("```")[0].replace("@UNITS.register\n", "")
+    names: dict[str, Any] = {"dataclass": dataclass, "Unit": Unit, "Register": Register, "fit": fit}
+    exec(source, names)
+    unit = names["Accumulator"](n=4)
+    assert unit.run(x=[[1], [2], [3]])["y"].tolist() == [[0], [1], [3]]
+    assert unit.ports == {"x": 4, "rst": 1} and unit.outputs == {"y": 8}
