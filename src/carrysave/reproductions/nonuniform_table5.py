@@ -33,6 +33,8 @@ _NOTES = (
     "all multiplexer and leaves the least open. Areas are those of the smallest circuits, delays those of the fastest.",
     "Inferred: 12-bit values, 32 centroids and, in QE and CE, the C = 3 shift amounts as inputs, so that one unit "
     "serves any network; a layer index of 4 bits. Rows marked constant have the amounts of VGG-16 built in.",
+    "Missed: the paper's CE is smaller and faster than its QE, as if only one of the two had its shift amounts at "
+    "inputs or QE took values wider than it stores; the text says the same of both, and ours come out alike.",
 )
 
 
