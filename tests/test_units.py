@@ -89,7 +89,7 @@ QUICKER = {
 
 
 def every_unit() -> list[str]:
-    specs = []
+    specs: list[str] = []
     for name in UNITS.names():
         cls: Any = UNITS.get(name)
         specs += list(cls.catalog.values()) or [name]
