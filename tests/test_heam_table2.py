@@ -120,9 +120,9 @@ def test_transfer_on_small_networks(small):
     for row in made.rows:
         assert len(row) == len(made.columns)
         if row[0] == "exact":
-            assert row[2] == 0.0 and row[4] == row[7] == "0.00"
+            assert row[1] is None and row[3] == 0.0 and row[5] == row[8] == "0.00"
         else:
-            assert row[3] == "1.00" and row[8] == "0.00"  # all are one multiplier here
+            assert row[4] == "1.00" and row[9] == "0.00"  # all are one multiplier here
     assert all(check.met for check in made.checks)
 
 

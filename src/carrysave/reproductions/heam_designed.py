@@ -34,6 +34,11 @@ class ForNetwork:
     within_um2: float
     area_um2: float
 
+    @property
+    def published_um2(self) -> float:
+        """Of the published instance, in the same flow."""
+        return self.within_um2 / _SHARE
+
 
 def designed_for(subject: Subject, setting: Setting) -> ForNetwork:
     """The multiplier for a network, all layers by their multiply-accumulates; kept in the store of trials."""

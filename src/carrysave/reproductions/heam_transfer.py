@@ -21,6 +21,7 @@ from carrysave.reproductions.heam_networks import (
 _PUBLISHED, _EXACT = "HEAM as published (LeNet, MNIST)", "exact"
 _COLUMNS = (
     "designed for",
+    "area um2",
     "used in",
     "expected error",
     "/ own design's",
@@ -34,10 +35,10 @@ _NOTES = (
     "Expected error: equation 3, the mean squared error of a product under the operands of the network it is used in,"
     " each layer's as a product of marginals, layers by their multiply-accumulates, padding included. Mean error: the"
     " same with its sign. The own design is the one designed for the network in whose rows it stands.",
-    "A design for another network can have the smaller error: the search weighs area by a fitted price, synthesises the"
-    " four designs nearest below the limit and keeps the most precise, and a price is off by a few percent. And the"
-    " smaller expected error need not be the more accurate: what equation 3 squares it does not sign, and errors of one"
-    " sign add up over the products of a sum.",
+    "A design for another network can have the smaller error where it is the larger one: near the limit the front"
+    " between error and area has few designs, and the search keeps the most precise that it synthesises below it.",
+    "The smaller expected error need not be the more accurate: what equation 3 squares has lost its sign, and errors of"
+    " one sign add up over the products of a sum.",
 )
 
 
@@ -49,14 +50,15 @@ def heam_transfer(setting: Setting) -> Reproduction:
     tried = {title: made.multiplier for title, made in designs.items()}
     tried |= {_PUBLISHED: MULTIPLIERS.parse(PUBLISHED), _EXACT: MULTIPLIERS.parse("exact")}
     errors, accuracies = _measure(tried_in, tried, setting)
-    rows = tuple(_row(designed, used, errors[used], accuracies[used]) for used in errors for designed in tried)
+    areas: dict[str, float | None] = {title: made.area_um2 for title, made in designs.items()}
+    areas |= {_PUBLISHED: next(iter(designs.values())).published_um2, _EXACT: None}
+    rows = tuple(
+        _row(designed, areas[designed], used, errors[used], accuracies[used]) for used in errors for designed in tried
+    )
     within = next(iter(designs.values())).within_um2
     conditions = (
         ("each design", f"{HOW}, {within:.2f} um2"),
-        *(
-            (f"designed for {title}", f"{made.area_um2:.2f} um2, {made.multiplier.spec}")
-            for title, made in designs.items()
-        ),
+        *((f"designed for {title}", made.multiplier.spec) for title, made in designs.items()),
         ("arithmetic", f"all layers uint8 affine, per tensor, min-max of {SAMPLES} training samples (of all, on CORA)"),
         *((of.title, of.work) for of in tried_in),
     )
@@ -80,11 +82,14 @@ def _measure(
     return errors, accuracies
 
 
-def _row(designed: str, used: str, errors: Mapping[str, Error], figures: Mapping[str, Accuracy]) -> tuple[Cell, ...]:
+def _row(
+    designed: str, area_um2: float | None, used: str, errors: Mapping[str, Error], figures: Mapping[str, Accuracy]
+) -> tuple[Cell, ...]:
     accuracy = figures[designed]
     low, high = accuracy.interval
     return (
         designed,
+        area_um2,
         used,
         errors[designed].square,
         f"{errors[designed].square / errors[used].square:.2f}",
