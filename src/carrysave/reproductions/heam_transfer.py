@@ -35,8 +35,8 @@ _NOTES = (
     "Expected error: equation 3, the mean squared error of a product under the operands of the network it is used in,"
     " each layer's as a product of marginals, layers by their multiply-accumulates, padding included. Mean error: the"
     " same with its sign. The own design is the one designed for the network in whose rows it stands.",
-    "A design for another network can have the smaller error where it is the larger one: near the limit the front"
-    " between error and area has few designs, and the search keeps the most precise that it synthesises below it.",
+    "A design for another network can have the smaller error: near the limit the front between error and area has few"
+    " designs, so that areas differ, and a design is what one search of a few seconds finds, not a proven optimum.",
     "The smaller expected error need not be the more accurate: what equation 3 squares has lost its sign, and errors of"
     " one sign add up over the products of a sum.",
 )
