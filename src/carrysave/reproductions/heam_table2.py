@@ -31,10 +31,10 @@ PAPER: dict[str, tuple[float, ...]] = {
     ALL_NODES: (80.24, 79.58, 76.4, 79.39, 70.94, 15.44, 30.21, 78.80, 80.24, 80.24),
 }
 _WHY = (
-    "An order that is not the paper's has its reason in the mean errors above: errors of one sign add up over the"
+    "Most of what differs from the paper's order goes with the mean errors above: errors of one sign add up over the"
     " hundreds of products of a sum, those of either sign mostly cancel. A mean error depends on how large a network's"
-    " activations are and where its weights have their zero point, and the paper's networks are not published. At"
-    " 10 %, which is chance in ten classes, an order says nothing.",
+    " activations are and where its weights have their zero point, and the paper's networks are not at hand. At 10 %,"
+    " which is chance in ten classes, an order says nothing.",
     "The paper does not say on how many of CORA's nodes it tests; its ten figures are whole numbers of all 2,708, and"
     " its OU (L.3) is the share of the largest class. Those of Planetoid's 1,000 test nodes stand beside.",
 )
