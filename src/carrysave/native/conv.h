@@ -151,6 +151,7 @@ class Tiles {
             for (int64_t i = 0; i < most_taps; ++i) rows.push_back(i * kLanes);
     }
 
+    bool gathered() const { return lanes == Lanes::gathered; }
     int64_t count() const { return (lanes == Lanes::padded ? p.n : 1) * per_span(); }
 
     // Makes tile i the current one; returns how many lanes it has.

@@ -61,13 +61,15 @@ template <class T, class Sum>
 class Worker {
   public:
     Worker(const LogConv<T>& problem_, Isa isa_)
-        : problem(problem_), weights(*problem.weights), isa(isa_), group_channels(weights.channels / weights.groups),
+        : problem(problem_), weights(*problem.weights), isa(isa_),
+          masked(isa == Isa::avx512 && weights.counts && weights.mark == LogWeights<T>::Mark::zero),
+          counting(masked ? weights.counts_beyond_zeros : weights.counts), group_channels(weights.channels / weights.groups),
           rows(isa, values_of(problem), problem.quantization, problem.shape.h, problem.shape.w),
           odd_rows(isa, kWords > 1 ? values_of(problem) : nullptr, problem.quantization, problem.shape.h, problem.shape.w),
           wide_rows(isa, few_codes(problem.quantization) ? nullptr : problem.values, problem.quantization, problem.shape.h,
                     problem.shape.w),
           sums(group_channels * kLogLanes * static_cast<int64_t>(sizeof(Sum))),
-          negative(weights.counts ? weights.segment * kLogLanes : 0), other(weights.counts ? weights.segment * kLogLanes : 0),
+          negative(counting ? weights.segment * kLogLanes : 0), other(counting ? weights.segment * kLogLanes : 0),
           every_tap(weights.segment) {
         std::iota(every_tap.begin(), every_tap.end(), 0);
     }
@@ -96,6 +98,7 @@ class Worker {
     const LogConv<T>& problem;
     const LogWeights<T>& weights;
     Isa isa;
+    bool masked, counting;              // masked: activations of zero are left out, not counted and made up for
     int64_t group_channels;
     QuantizedRows<uint8_t> rows, odd_rows;   // odd_rows: of the second channel of a unit
     QuantizedRows<int32_t> wide_rows;
@@ -160,10 +163,10 @@ class Worker {
             for (int64_t o = 0; o < group_channels; o += kLogOutputs) {
                 const int outputs = static_cast<int>(std::min<int64_t>(kLogOutputs, group_channels - o));
                 const Unit* packed = weights.packed.data() + (group * group_channels + o) * weights.units + k * outputs;
-                add_products(isa, LogTask<T, Sum>{words, packed, taps, outputs, lanes, weights.sum, sum + o * kLogLanes});
+                add_products(isa, LogTask<T, Sum>{words, packed, taps, outputs, lanes, weights.sum, masked, sum + o * kLogLanes});
             }
             if constexpr (kWords == 1)
-                if (weights.counts) add_counts(words, group * group_channels, k, taps);
+                if (counting) add_counts(words, group * group_channels, k, taps);
         }
     }
 
@@ -180,7 +183,7 @@ class Worker {
                 const int64_t* start = list.starts.data() + tap / weights.segment;
                 count(isa, LogCount<Sum>{marks, list.taps.data() + start[0], start[1] - start[0], tap, factor, sum});
             };
-            add(weights.below[first_channel + o], other.at<int8_t>(0), weights.factor);
+            if (!masked) add(weights.below[first_channel + o], other.at<int8_t>(0), weights.factor);
             add(weights.zeros[first_channel + o], below, 1);
         }
     }

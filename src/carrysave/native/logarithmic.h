@@ -92,7 +92,7 @@ class LogWeights {
         std::vector<int64_t> starts;    // where each segment's begin, and the end
     };
     std::vector<int64_t> offset;
-    bool counts;
+    bool counts, counts_beyond_zeros;   // anything; anything but activations of zero
     int every, factor;
     Mark mark;
     std::vector<Taps> below, zeros;     // [channels]

@@ -24,11 +24,15 @@ struct Words;
 
 template <>
 struct Words<int32_t> {
+    using Mask = __mmask16;
+    CARRYSAVE_INLINE static Mask present(__m512i x) { return _mm512_cmpneq_epi32_mask(x, broadcast(LogWords<int32_t>::kZero)); }
     CARRYSAVE_INLINE static __m512i broadcast(int32_t word) { return _mm512_set1_epi32(word); }
     CARRYSAVE_INLINE static __m512i sum(__m512i x, __m512i w) { return _mm512_add_epi32(x, w); }
 };
 template <>
 struct Words<int64_t> {
+    using Mask = __mmask8;
+    CARRYSAVE_INLINE static Mask present(__m512i x) { return _mm512_cmpneq_epi64_mask(x, broadcast(LogWords<int64_t>::kZero)); }
     CARRYSAVE_INLINE static __m512i broadcast(int64_t word) { return _mm512_set1_epi64(word); }
     CARRYSAVE_INLINE static __m512i sum(__m512i x, __m512i w) { return _mm512_add_epi64(x, w); }
 };
@@ -39,6 +43,9 @@ struct Floor32 : Words<int32_t> {
     __m512 acc;
     CARRYSAVE_INLINE void clear() { acc = _mm512_set1_ps(12582912.0f); }   // 1.5 * 2^23
     CARRYSAVE_INLINE void add(__m512i sum) { acc = _mm512_add_round_ps(acc, _mm512_castsi512_ps(sum), kDown); }
+    CARRYSAVE_INLINE void add(__m512i sum, Mask mask) {
+        acc = _mm512_mask_add_round_ps(acc, mask, acc, _mm512_castsi512_ps(sum), kDown);
+    }
     template <class Sum>
     CARRYSAVE_INLINE void flush(Sum* sums) const {
         add_int32(sums, _mm512_sub_epi32(_mm512_castps_si512(acc), _mm512_set1_epi32(0x4b400000)));
@@ -49,6 +56,9 @@ struct Floor64 : Words<int64_t> {
     __m512d acc;
     CARRYSAVE_INLINE void clear() { acc = _mm512_set1_pd(6755399441055744.0); }   // 1.5 * 2^52
     CARRYSAVE_INLINE void add(__m512i sum) { acc = _mm512_add_round_pd(acc, _mm512_castsi512_pd(sum), kDown); }
+    CARRYSAVE_INLINE void add(__m512i sum, Mask mask) {
+        acc = _mm512_mask_add_round_pd(acc, mask, acc, _mm512_castsi512_pd(sum), kDown);
+    }
     CARRYSAVE_INLINE void flush(int64_t* sums) const {
         add_to(sums, _mm512_sub_epi64(_mm512_castpd_si512(acc), _mm512_set1_epi64(0x4338000000000000)));
     }
@@ -60,6 +70,9 @@ struct Convert32 : Words<int32_t> {
     CARRYSAVE_INLINE void clear() { acc = _mm512_setzero_si512(); }
     CARRYSAVE_INLINE void add(__m512i sum) {
         acc = _mm512_add_epi32(acc, _mm512_cvt_roundps_epi32(_mm512_castsi512_ps(sum), kRounding));
+    }
+    CARRYSAVE_INLINE void add(__m512i sum, Mask mask) {
+        acc = _mm512_mask_add_epi32(acc, mask, acc, _mm512_cvt_roundps_epi32(_mm512_castsi512_ps(sum), kRounding));
     }
     template <class Sum>
     CARRYSAVE_INLINE void flush(Sum* sums) const {
@@ -74,11 +87,17 @@ struct Convert64 : Words<int64_t> {
     CARRYSAVE_INLINE void add(__m512i sum) {
         acc = _mm512_add_epi64(acc, _mm512_cvt_roundpd_epi64(_mm512_castsi512_pd(sum), kRounding));
     }
+    CARRYSAVE_INLINE void add(__m512i sum, Mask mask) {
+        acc = _mm512_mask_add_epi64(acc, mask, acc, _mm512_cvt_roundpd_epi64(_mm512_castsi512_pd(sum), kRounding));
+    }
     CARRYSAVE_INLINE void flush(int64_t* sums) const { add_to(sums, acc); }
 };
 
+// A product that is rounded down is -1 where a zero meets a negative operand. kMasked leaves activations of zero out, one
+// comparison for all channels of a block, which costs less than counting such pairs for each channel.
+//
 // kOutputs channels on four vectors from vector `first` of the tile on: 24 accumulators at most.
-template <class Accumulator, int kOutputs, class T, class Sum>
+template <class Accumulator, bool kMasked, int kOutputs, class T, class Sum>
 void run(const LogTask<T, Sum>& task, int first) {
     constexpr int kVectors = 4, kLanes = 64 / sizeof(T), kPerQuarter = 16 / kLanes;
     Accumulator acc[kOutputs * kVectors];
@@ -91,10 +110,20 @@ void run(const LogTask<T, Sum>& task, int first) {
     for (int64_t i = 0; i < task.taps; ++i, weights += task.outputs) {
         const int64_t offset = task.words.offsets[i];
         __m512i x[kVectors];
-        unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { x[v] = _mm512_loadu_si512(from[v] + offset); });
+        typename Accumulator::Mask present[kVectors];
+        unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
+            x[v] = _mm512_loadu_si512(from[v] + offset);
+            if constexpr (kMasked) present[v] = Accumulator::present(x[v]);
+        });
         unroll<kOutputs>([&](auto o) CARRYSAVE_LAMBDA {
             const __m512i weight = Accumulator::broadcast(weights[o]);
-            unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA { acc[o * kVectors + v].add(Accumulator::sum(x[v], weight)); });
+            unroll<kVectors>([&](auto v) CARRYSAVE_LAMBDA {
+                const __m512i sum = Accumulator::sum(x[v], weight);
+                if constexpr (kMasked)
+                    acc[o * kVectors + v].add(sum, present[v]);
+                else
+                    acc[o * kVectors + v].add(sum);
+            });
         });
     }
     unroll<kOutputs * kVectors>([&](auto i) CARRYSAVE_LAMBDA {
@@ -102,28 +131,29 @@ void run(const LogTask<T, Sum>& task, int first) {
     });
 }
 
-template <class Accumulator, int kOutputs, class T, class Sum>
+template <class Accumulator, bool kMasked, int kOutputs, class T, class Sum>
 void run_tile(const LogTask<T, Sum>& task) {
-    for (int first = 0; first < kLogLanes * static_cast<int>(sizeof(T)) / 64; first += 4) run<Accumulator, kOutputs>(task, first);
+    for (int first = 0; first < kLogLanes * static_cast<int>(sizeof(T)) / 64; first += 4)
+        run<Accumulator, kMasked, kOutputs>(task, first);
 }
 
-template <class Accumulator, class T, class Sum>
+template <class Accumulator, bool kMasked, class T, class Sum>
 void run_outputs(const LogTask<T, Sum>& task) {
     switch (task.outputs) {
-        case 1: return run_tile<Accumulator, 1>(task);
-        case 2: return run_tile<Accumulator, 2>(task);
-        case 3: return run_tile<Accumulator, 3>(task);
-        case 4: return run_tile<Accumulator, 4>(task);
-        case 5: return run_tile<Accumulator, 5>(task);
-        default: return run_tile<Accumulator, 6>(task);
+        case 1: return run_tile<Accumulator, kMasked, 1>(task);
+        case 2: return run_tile<Accumulator, kMasked, 2>(task);
+        case 3: return run_tile<Accumulator, kMasked, 3>(task);
+        case 4: return run_tile<Accumulator, kMasked, 4>(task);
+        case 5: return run_tile<Accumulator, kMasked, 5>(task);
+        default: return run_tile<Accumulator, kMasked, 6>(task);
     }
 }
 
 template <class Floor, class Down, class ToZero, class T, class Sum>
 void run_sum(const LogTask<T, Sum>& task) {
-    if (task.sum == LogSum::floor) return run_outputs<Floor>(task);
-    if (task.sum == LogSum::down) return run_outputs<Down>(task);
-    run_outputs<ToZero>(task);
+    if (task.sum == LogSum::floor) return task.masked ? run_outputs<Floor, true>(task) : run_outputs<Floor, false>(task);
+    if (task.sum == LogSum::down) return task.masked ? run_outputs<Down, true>(task) : run_outputs<Down, false>(task);
+    run_outputs<ToZero, false>(task);
 }
 
 // Of 64 lanes: bits of those whose word is zero, and of those below zero.

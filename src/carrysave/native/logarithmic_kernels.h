@@ -15,6 +15,7 @@ struct LogTask {
     int64_t taps;                                // few enough for the accumulators
     int outputs, lanes;                          // lanes: those wanted, the rest may be computed or not
     LogSum sum;
+    bool masked;                                 // operands of zero add nothing; with avx512 only
     Sum* sums;                                   // [outputs][kLogLanes], modulo 2^32 or 2^64
 };
 

@@ -22,7 +22,7 @@ template <class T>
 LogWeights<T>::LogWeights(const T* weights, int64_t channels_, int64_t groups_, int64_t taps_, int64_t positions_,
                           LogRounding rounding_, double largest, bool signed_words)
     : channels(channels_), groups(groups_), taps(taps_), positions(positions_), rounding(rounding_),
-      words(weights, weights + channels * taps), offset(channels, 0), counts(false), every(0), factor(0), mark(Mark::zero),
+      words(weights, weights + channels * taps), offset(channels, 0), counts(false), counts_beyond_zeros(false), every(0), factor(0), mark(Mark::zero),
       below(channels), zeros(channels) {
     const int64_t depth = taps / positions;
     units = (depth + LogUnit<T>::kWords - 1) / LogUnit<T>::kWords * positions;
@@ -86,7 +86,7 @@ void LogWeights<T>::find_counts(bool signed_words) {
     mark = minus ? Mark::negative : rounded_down ? Mark::zero : Mark::sign;
     every = !signed_words || (rounded_down && !minus) ? 0 : minus ? 1 : -1;
     factor = minus ? -2 : 1;      // with `minus`, a + b of all products becomes a - b
-    counts = every != 0;
+    counts_beyond_zeros = every != 0;
     for (int64_t o = 0; o < channels; ++o) {
         for (int64_t k = 0; k < taps; ++k) {
             const T word = words[o * taps + k];
@@ -97,7 +97,8 @@ void LogWeights<T>::find_counts(bool signed_words) {
             if (word == LogWords<T>::kWeightZero && signed_words && !minus) zeros[o].taps.push_back(static_cast<int32_t>(k));
         }
         for (Taps* list : {&below[o], &zeros[o]}) list->starts.push_back(static_cast<int64_t>(list->taps.size()));
-        counts = counts || !below[o].taps.empty() || !zeros[o].taps.empty();
+        counts_beyond_zeros = counts_beyond_zeros || !zeros[o].taps.empty() || (mark != Mark::zero && !below[o].taps.empty());
+        counts = counts || counts_beyond_zeros || !below[o].taps.empty();
     }
 }
 template class LogWeights<int16_t>;

@@ -186,7 +186,7 @@ class Worker {
             const Operands<Code> codes = tiles.operands(k, taps);
             for (int64_t o = 0; o < group_channels; ++o) {
                 const Step* steps = weights.steps.data() + (group * group_channels + o) * weights.taps + k;
-                const TableTask<Code> task{codes, weights.rows.get(), steps, taps, weights.entries, weights.planes, lanes};
+                const TableTask<Code> task{codes, weights.rows.get(), steps, taps, weights.entries, weights.planes, lanes, tiles.gathered()};
                 if constexpr (sizeof(Code) == 2)
                     tile_wide(task, sum + o * kLanes);
                 else

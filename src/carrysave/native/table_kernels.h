@@ -25,6 +25,7 @@ struct TableTask {
     int64_t taps;
     int entries, planes;
     int lanes;               // how many of the tile are wanted; the rest may be computed or not
+    bool together;           // the codes of tap i begin at from[0] + i * kLanes
 };
 using TileTask = TableTask<uint8_t>;
 void tile_portable(const TileTask& task, uint32_t* sums);
