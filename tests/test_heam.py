@@ -57,13 +57,13 @@ def output(op: str, group: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return {"pass": bits[0], "and": bits.min(0), "or": bits.max(0), "xor": bits.sum(0) % 2}[op]
 
 
-def instance(size: int, seed: int, share: float, space: Space | None = None) -> Problem:
+def instance(size: int, seed: int, share: float, space: Space | None = None, mean_weight: float = 0.0) -> Problem:
     """`size` candidates of a space, with a price that is a share of what nothing compressed costs."""
     space = space or Space(n=8, rows=4)
     every = space.candidates()
     chosen = np.random.default_rng(seed).choice(len(every), size, replace=False)
-    problem = build(space, lumpy(space.n, seed), 0.0, [every[k] for k in chosen])
-    return problem.with_price(share * problem.constant)
+    problem = build(space, lumpy(space.n, seed), 0.0, [every[k] for k in chosen], mean_weight)
+    return problem.with_price(share * problem.scale)
 
 
 # ---------------------------------------------------------------- operands
@@ -177,6 +177,55 @@ def test_the_matrix_is_that_over_all_65536_pairs(operand: str) -> None:
     assert problem.with_price(7.0).objective(theta) == pytest.approx(float(p @ left**2) + 7 * theta.sum())
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_weighted_mean_is_that_over_all_65536_pairs(layers: int) -> None:
+    """What is minimised by its own sums over all pairs, each layer's mean on its own; nothing of the matrix is used."""
+    distribution = lumpy(8) if layers == 2 else joint(8)
+    space, kappa = Space(rows=3), 37.0
+    random, every = np.random.default_rng(3), space.candidates()
+    chosen = [every[k] for k in random.choice(len(every), 25, replace=False)]
+    plain, problem = (build(space, distribution, 5.0, chosen, weight) for weight in (0.0, kappa))
+    x, y = pairs(8)
+    parts = [distribution.joint()]
+    if isinstance(distribution, Mixture):
+        parts = [
+            w * np.outer(a, b) for w, a, b in zip(distribution.weights, distribution.a, distribution.b, strict=True)
+        ]
+    assert len(parts) == layers
+    for theta in (np.zeros(25, dtype=bool), random.random(25) < 0.3, random.random(25) < 0.6):
+        left = (x % 8 * y).astype(float)
+        for (shape, column), taken in zip(problem.candidates, theta, strict=True):
+            left -= taken * (output(shape.op, shape.group, x, y) << column)
+        square = sum((p * left**2).sum() for p in parts)
+        mean = sum((p * left).sum() ** 2 / p.sum() for p in parts)
+        assert problem.error(theta) == pytest.approx(square + kappa * mean)
+        assert problem.objective(theta) == pytest.approx(square + kappa * mean + 5 * theta.sum())
+        assert plain.error(theta) == pytest.approx(square)
+        measured = distribution.error(Compressed.of(problem.design(theta)))
+        if exploring._fits(problem.design(theta)):
+            assert measured.weighted(kappa) == pytest.approx(problem.error(theta))
+            assert measured.mean == pytest.approx(-sum((p * left).sum() for p in parts))
+    assert problem.scale == plain.constant == pytest.approx(plain.error(np.zeros(25, dtype=bool)))
+    for wrong in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"mean_weight=.*: 0 \(equation 5\) or more, up to the products of a sum"):
+            build(space, distribution, mean_weight=wrong)
+
+
+def test_a_sample_knows_the_layers_that_its_pairs_are_of() -> None:
+    sample = distribution_of(lumpy(6), samples=3000, seed=4)
+    assert isinstance(sample, Sampled)
+    a, b = np.arange(0, 64, 5), np.arange(0, 64, 5)
+    for layer in (0, 1):
+        mine = sample.layer == layer
+        have = ((sample.x[mine] & a[:, None]) == a[:, None]) & ((sample.y[mine] & b[:, None]) == b[:, None])
+        np.testing.assert_allclose(sample.means(a, b)[layer], have.mean(axis=1))
+        assert sample.weights[layer] == pytest.approx(mine.mean()) == pytest.approx(lumpy(6).weights[layer], abs=0.05)
+    wide = Mixture([(np.arange(1 << 13), np.full(1 << 13, ((1 << 13) - 1) / 2))] * 2)
+    m = cs.multiplier("truncated:c=12,n=13")
+    drawn = wide.error(m, pairs=100_000)
+    assert drawn.mean < 0 and drawn.square_of_means == pytest.approx(drawn.mean**2, rel=0.01)
+
+
 def test_the_papers_space_holds_the_published_multiplier_and_its_figures_groups() -> None:
     assert len({shape.group for shape in FIGURE_1.shapes()}) == 10  # "divided into 10 groups"
     assert len(PAPER.candidates()) == 16 * (3 * 14 + 4)
@@ -228,9 +277,9 @@ def test_trying_every_choice_is_what_a_slow_loop_over_multipliers_finds() -> Non
         proof.brute_force(instance(25, 0, 0.1))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_local_search_finds_the_optimum_of_small_instances(seed: int) -> None:
-    problem = instance(14, seed, 10.0 ** -(1 + seed % 4))
+@pytest.mark.parametrize(("seed", "mean_weight"), [*((seed, 0.0) for seed in range(6)), (0, 10.0), (1, 200.0)])
+def test_local_search_finds_the_optimum_of_small_instances(seed: int, mean_weight: float) -> None:
+    problem = instance(14, seed, 10.0 ** -(1 + seed % 4), mean_weight=mean_weight)
     truth = proof.brute_force(problem)
     assert search.minimise(problem, rounds=1, steps=1000).objective == pytest.approx(truth.objective, rel=1e-9)
     evolved = genetic(problem, 300, terms=4)
@@ -243,8 +292,9 @@ def test_local_search_finds_the_optimum_of_small_instances(seed: int) -> None:
         (instance(40, 1, 1e-2), "40 candidates"),
         (instance(40, 2, 1e-3), "40 candidates"),
         (build(FIGURE_1, uniform(4)).with_price(1000.0), "Figure 1"),
+        (instance(40, 1, 1e-2, mean_weight=50.0), "40 candidates, the mean weighted"),
     ],
-    ids=["40a", "40b", "figure-1"],
+    ids=["40a", "40b", "figure-1", "40-mean"],
 )
 def test_local_search_finds_the_optimum_that_scip_proves(problem: Problem, what: str) -> None:
     pytest.importorskip("pyscipopt", reason="optima are proved by SCIP: pip install 'carrysave[scip]'")
@@ -360,6 +410,26 @@ def test_searching_all_rows_holds_every_design_of_the_others() -> None:
         exploring.spaces_of(8, operands=())
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_a_mean_weight_lowers_the_mean_errors(free: bool) -> None:
+    distribution, spaces, kappa = lumpy(5), exploring.spaces_of(5, rows=(2, 3)), 60.0
+    plain = exploring.explore(distribution, spaces, steps=500, free=free)
+    weighed = exploring.explore(distribution, spaces, steps=500, free=free, mean_weight=kappa)
+    assert weighed.designs
+    for found in weighed.designs:
+        measured = distribution.error(Compressed.of(found.design))
+        assert measured.weighted(kappa) == pytest.approx(found.error, rel=1e-6, abs=1e-6)
+    lower = 0
+    for area in np.linspace(plain.designs[0].area_um2, plain.designs[-1].area_um2, 9)[1:]:
+        old, new = (
+            distribution.error(Compressed.of([p for p in front.designs if p.area_um2 <= area][-1].design))
+            for front in (plain, weighed)
+        )
+        assert new.weighted(kappa) <= old.weighted(kappa) * (1 + 1e-9) + 1e-9
+        lower += new.square_of_means < 0.5 * old.square_of_means
+    assert lower >= 3
+
+
 def test_terms_whose_sum_leaves_the_product_are_no_design() -> None:
     fits = exploring._fits
     assert fits(HEAM.design)
@@ -456,7 +526,7 @@ def test_stopping_the_synthesis_keeps_what_was_done(cache: Any, monkeypatch: pyt
     assert found.rows[-1].area_um2 is None  # last, behind those with figures
     lines = conclusion(found, {})
     assert lines[0] == "Stopped early: these are the best found so far."
-    assert cells(found, {})[-1][3] == "-"
+    assert cells(found, {})[-1][4] == "-"
 
 
 def test_a_layers_operands_and_signed_multipliers(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:

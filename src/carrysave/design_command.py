@@ -37,6 +37,13 @@ def design(
         float | None, typer.Option(help="Only designs with at most this expected squared error.")
     ] = None,
     max_area: Annotated[float | None, typer.Option(help="Only designs with at most this area [um2].")] = None,
+    mean_weight: Annotated[
+        float,
+        typer.Option(
+            help="Weight of the squared mean error, which adds up in a sum of products. 0: the paper's equation 5.",
+            min=0.0,
+        ),
+    ] = 0.0,
     finalists: Annotated[int, typer.Option(help="Designs that are synthesised.", min=1)] = 8,
     calibration_data: Annotated[
         str | None, typer.Option(help="Data for ranges. Default: the data's training half.")
@@ -94,6 +101,7 @@ def design(
         "finalists": finalists,
         "max_error": max_error,
         "max_area_um2": max_area,
+        "mean_weight": mean_weight,
         "effort": effort,
         "frequency_ghz": clocks[0],
         "samples": samples,

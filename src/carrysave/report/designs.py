@@ -42,6 +42,7 @@ def columns(found: Designs) -> list[str]:
         "multiplier",
         "expected squared error",
         "root",
+        "mean error (layers)",
         f"area um2 at {found.frequency_ghz:g} GHz",
         "of exact",
         "delay ps",
@@ -62,6 +63,7 @@ def cells(found: Designs, accuracies: Accuracies) -> list[list[str]]:
                 name + (" *" if row.on_front else ""),
                 _figure(row.error.value) + sampled,
                 _figure(math.sqrt(row.error.value)),
+                f"{row.error.mean:.3g} ({math.sqrt(row.error.square_of_means):.3g})",
                 "-" if row.area_um2 is None else f"{row.area_um2:.2f}",
                 "-" if row.area_um2 is None or not exact else f"{row.area_um2 / exact:.3f}",
                 "-" if row.delay_ps is None else f"{row.delay_ps:.1f}",
@@ -90,7 +92,8 @@ def conclusion(found: Designs, accuracies: Accuracies) -> list[str]:
         better = [n for n, row in zip(names(found), found.rows, strict=True) if row in found.better]
         what = "beat" if len(better) > 1 else "beats"
         beaten = f"{', '.join(better)} {what}" if better else "No design beats"
-        lines.append(f"{beaten} the published HEAM in expected error and in area.")
+        weighted = f" with {found.mean_weight:g} times the squared mean error" if found.mean_weight else ""
+        lines.append(f"{beaten} the published HEAM in expected error{weighted} and in area.")
     exact = next((a for spec, a in accuracies.items() if spec.startswith("exact")), None)
     if exact is not None:
         near = [
@@ -108,6 +111,10 @@ def sources(found: Designs) -> list[str]:
     sampled = any(row.error.standard_error for row in found.rows)
     return [
         f"operands: {found.operands}",
+        f"minimised: the expected squared error and {found.mean_weight:g} times the squared mean error"
+        if found.mean_weight
+        else "minimised: the expected squared error",
+        "mean error: with its sign, and in parentheses the root mean square of the layers' mean errors",
         "errors: "
         + (f"over {pairs:,} pairs drawn from the operands, with the standard error" if sampled else "over all pairs"),
         f"cells: {found.cells}; area and power of the smallest circuit that meets the clock, power under these"
@@ -145,12 +152,13 @@ def to_dict(found: Designs, accuracies: Accuracies, title: str) -> dict[str, Any
         "cells": found.cells,
         "frequency_ghz": found.frequency_ghz,
         "interrupted": found.interrupted,
+        "mean_weight": found.mean_weight,
         "multipliers": [
             _record(name, row, accuracies.get(row.spec), row in found.better)
             for name, row in zip(names(found), found.rows, strict=True)
         ],
         "searched": [
-            {"design": p.design.text, "expected_squared_error": p.error, "predicted_area_um2": p.area_um2}
+            {"design": p.design.text, "weighted_error": p.error, "predicted_area_um2": p.area_um2}
             for p in found.searched.designs
         ],
     }
@@ -162,6 +170,9 @@ def _record(name: str, row: Designed, accuracy: Accuracy | None, better: bool) -
         "spec": row.spec,
         "expected_squared_error": row.error.value,
         "standard_error": row.error.standard_error,
+        "mean_error": row.error.mean,
+        "rms_of_layers_mean_errors": math.sqrt(row.error.square_of_means),
+        "weighted_error": row.weighted,
         "area_um2": row.area_um2,
         "delay_ps": row.delay_ps,
         "power_uw": row.power_uw,

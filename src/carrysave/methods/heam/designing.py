@@ -36,6 +36,7 @@ class Designs:
     Attributes:
         rows: every multiplier that was synthesised.
         operands, cells: where the figures come from.
+        mean_weight: of the squared mean error in what was minimised.
         searched: the search's own front, with predicted areas.
         interrupted: the search or the synthesis was stopped, and these are the best so far.
     """
@@ -46,6 +47,7 @@ class Designs:
     frequency_ghz: float
     searched: Searched
     interrupted: bool
+    mean_weight: float = 0.0
 
     @property
     def pareto(self) -> tuple[Designed, ...]:
@@ -57,7 +59,7 @@ class Designs:
 
     @property
     def better(self) -> tuple[Designed, ...]:
-        """Designs that beat the published instance in expected error and in area."""
+        """Designs that beat the published instance in expected error, the mean weighted as asked, and in area."""
         old = self.published
         return tuple(
             row
@@ -66,7 +68,7 @@ class Designs:
             and old is not None
             and row.area_um2 is not None
             and old.area_um2 is not None
-            and row.error.value < old.error.value
+            and row.weighted < old.weighted
             and row.area_um2 < old.area_um2
         )
 
@@ -86,6 +88,7 @@ def design(
     layer: str | None = None,
     max_error: float | None = None,
     max_area_um2: float | None = None,
+    mean_weight: float = 0.0,
     library: Library | None = None,
     effort: str = "quick",
     frequency_ghz: float = 1.0,
@@ -103,6 +106,10 @@ def design(
         max_error: largest expected squared error, equation 3. By default that of the published 8x8 instance under
             the same operands (at other widths 1 % of the root mean squared product, squared).
         max_area_um2: the smallest error within this area, in place of the smallest area within an error.
+        mean_weight: what is minimised, and limited by `max_error`, is E[e^2] + mean_weight E[e]^2, the second within
+            each layer. 0 is the paper's equation 5. A sum of K products has an error of K (E[e^2] + (K - 1) E[e]^2)
+            in the mean square, for variances add up as K and means as K^2: where sums are long, a weight up to K - 1
+            keeps more accuracy than equation 5 does (docs/results/heam-design.md).
         library, effort: of the synthesis that decides between the finalists; the compact library, "quick".
         frequency_ghz: the clock that circuits must meet; their area is that of the smallest that does.
         samples: pairs to draw the operands from, in place of exact expectations.
@@ -113,15 +120,16 @@ def design(
     """
     distribution, signed = _operands(source, arithmetic, layer, samples, seed)
     if max_error is None and max_area_um2 is None:
-        max_error = usual_error(distribution)
+        max_error = usual_error(distribution, mean_weight)
     searched = explore(
-        distribution, spaces_of(distribution.n), free=distribution.n <= _FREE_BITS, steps=STEPS, seed=seed,
+        distribution, spaces_of(distribution.n), mean_weight=mean_weight,
+        free=distribution.n <= _FREE_BITS, steps=STEPS, seed=seed,
         progress=lambda done, total, name: progress("search", done, total, name),
     )  # fmt: skip
     chosen = near(searched, max_error, max_area_um2, _TRIED)
     rows = measured(
         [("design", Compressed(source=p.design.text, signed=signed), p) for p in chosen],
-        distribution, library, effort, frequency_ghz, progress,
+        distribution, library, effort, frequency_ghz, progress, mean_weight,
     )[0]  # fmt: skip
     found = best(rows, max_error, max_area_um2).multiplier
     assert isinstance(found, Compressed)
@@ -140,6 +148,7 @@ def designs(
     finalists: int = FINALISTS,
     max_error: float | None = None,
     max_area_um2: float | None = None,
+    mean_weight: float = 0.0,
     library: Library | None = None,
     effort: str = "quick",
     frequency_ghz: float = 1.0,
@@ -150,7 +159,7 @@ def designs(
     """The Pareto set of expected error, area, delay and power, beside the published instance and exact.
 
     Args:
-        source, arithmetic, layer, library, effort, samples, seed: as in `design`.
+        source, arithmetic, layer, mean_weight, library, effort, samples, seed: as in `design`.
         operands: the sides whose rows are compressed, "x" (activation) and "y" (weight).
         rows: numbers of rows to try; by default a quarter to three quarters of them, and to 8 bits all rows together
             at the end.
@@ -171,7 +180,8 @@ def designs(
     chosen_rows = None if rows is None else list(rows)
     spaces = spaces_of(distribution.n, operands, chosen_rows, largest, operations)
     searched = explore(
-        distribution, spaces, free=rows is None and distribution.n <= _FREE_BITS, steps=STEPS, seed=seed,
+        distribution, spaces, mean_weight=mean_weight,
+        free=rows is None and distribution.n <= _FREE_BITS, steps=STEPS, seed=seed,
         progress=lambda done, total, name: progress("search", done, total, name),
     )  # fmt: skip
     asked = max_error is not None or max_area_um2 is not None
@@ -182,14 +192,16 @@ def designs(
     if distribution.n == 8:
         published = Compressed(source="heam", signed=signed)
         named.append(("HEAM", published, None))
-        picked += [] if asked else [p for p in around(searched, distribution, published) if p not in picked]
+        beside = [] if asked else around(searched, distribution, published, mean_weight)
+        picked += [p for p in beside if p not in picked]
     named += [("design", Compressed(source=p.design.text, signed=signed), p) for p in picked]
-    found, stopped, cells = measured(named, distribution, library, effort, frequency_ghz, progress)
+    found, stopped, cells = measured(named, distribution, library, effort, frequency_ghz, progress, mean_weight)
     kept = [row for row in found if row.label != "design" or meets(row, max_error, max_area_um2)]
     if asked and not any(row.label == "design" for row in kept):
         best(found, max_error, max_area_um2)  # raises, and names the nearest
     ordered = sorted(marked(kept), key=lambda row: (row.area_um2 is None, row.area_um2 or 0.0))
-    return Designs(tuple(ordered), distribution.source, cells, frequency_ghz, searched, searched.interrupted or stopped)
+    ended = searched.interrupted or stopped
+    return Designs(tuple(ordered), distribution.source, cells, frequency_ghz, searched, ended, mean_weight)
 
 
 def _operands(

@@ -30,33 +30,54 @@ Masks = NDArray[np.int64]
 
 
 class Distribution(ABC):
-    """How often each pair of unsigned n-bit operands occurs. `source` says where that comes from."""
+    """How often each pair of unsigned n-bit operands occurs. `source` says where that comes from; `weights` are the
+    layers' shares of all products [L]."""
 
     n: int
     source: str
+    weights: Floats
 
     @abstractmethod
     def gram(self, a: Masks, b: Masks) -> Floats:
         """E[m_i m_j] of the monomials m_i = (all bits of x in mask a_i) and (all bits of y in b_i); [M, M]."""
 
     @abstractmethod
-    def draw(self, count: int, seed: int) -> tuple[Masks, Masks]:
-        """`count` pairs (x, y), drawn independently."""
+    def means(self, a: Masks, b: Masks) -> Floats:
+        """E[m_i] of the same monomials within each layer; [L, M]."""
+
+    @abstractmethod
+    def drawn(self, count: int, seed: int) -> tuple[Masks, Masks, Masks]:
+        """`count` pairs (x, y), drawn independently, and the layer that each is of."""
 
     @abstractmethod
     def joint(self) -> Floats:
         """p(x, y) [2^n, 2^n]. Raises ValueError above TABLE_BITS bits."""
+
+    @abstractmethod
+    def _layer_means(self, values: Floats) -> Floats:
+        """Of a table [2^n, 2^n], its mean within each layer [L]."""
+
+    def draw(self, count: int, seed: int) -> tuple[Masks, Masks]:
+        """`count` pairs (x, y), drawn independently."""
+        return self.drawn(count, seed)[:2]
 
     def error(self, m: Multiplier, pairs: int = PAIRS, seed: int = 1) -> Expected:
         """Equation 3 for any unsigned multiplier: all pairs up to TABLE_BITS bits, else `pairs` drawn ones."""
         if self.n <= TABLE_BITS:
             values = np.arange(1 << self.n, dtype=np.float64)
             difference = table(m) - values[:, None] * values[None, :]
-            return Expected(float((self.joint() * difference * difference).sum()), 0.0, 1 << 2 * self.n)
-        x, y = self.draw(pairs, seed)
-        products = multiply(m, x, y)
-        square = (products.astype(np.float64) - x.astype(np.float64) * y.astype(np.float64)) ** 2
-        return Expected(float(square.mean()), float(square.std(ddof=1) / np.sqrt(pairs)), pairs)
+            square = float((self.joint() * difference * difference).sum())
+            means = self._layer_means(difference)
+            return Expected(square, 0.0, 1 << 2 * self.n, float(self.weights @ means), float(self.weights @ means**2))
+        x, y, layer = self.drawn(pairs, seed)
+        difference = multiply(m, x, y).astype(np.float64) - x.astype(np.float64) * y.astype(np.float64)
+        counts = np.maximum(np.bincount(layer, minlength=len(self.weights)), 1)
+        means = np.bincount(layer, difference, minlength=len(self.weights)) / counts
+        square = difference**2
+        return Expected(
+            float(square.mean()), float(square.std(ddof=1) / np.sqrt(pairs)), pairs, float(difference.mean()),
+            float(self.weights @ means**2),
+        )  # fmt: skip
 
     def _no_table(self) -> None:
         if self.n > TABLE_BITS:
@@ -65,11 +86,23 @@ class Distribution(ABC):
 
 @dataclass(frozen=True)
 class Expected:
-    """A mean squared error, its standard error (0 where all pairs were taken), and the pairs it comes from."""
+    """A mean squared error, its standard error (0 where all pairs were taken), and the pairs it comes from.
+
+    Attributes:
+        mean: E[e], with its sign.
+        square_of_means: of each layer's mean error the square, layers by their products; mean^2 where there is one
+            layer, and more where layers' means cancel, which no sum in the network sees.
+    """
 
     value: float
     standard_error: float
     pairs: int
+    mean: float = 0.0
+    square_of_means: float = 0.0
+
+    def weighted(self, mean_weight: float) -> float:
+        """What a design minimises: equation 3, and `mean_weight` times the squared mean error."""
+        return self.value + mean_weight * self.square_of_means
 
 
 class Mixture(Distribution):
@@ -103,7 +136,10 @@ class Mixture(Distribution):
             total += weight * of_a[both_a] * of_b[both_b]
         return total
 
-    def draw(self, count: int, seed: int) -> tuple[Masks, Masks]:
+    def means(self, a: Masks, b: Masks) -> Floats:
+        return self._moments[0][:, a] * self._moments[1][:, b]
+
+    def drawn(self, count: int, seed: int) -> tuple[Masks, Masks, Masks]:
         generator = np.random.default_rng(seed)
         layers = generator.choice(len(self.weights), size=count, p=self.weights)
         x, y = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
@@ -111,11 +147,14 @@ class Mixture(Distribution):
             lanes = np.flatnonzero(layers == layer)
             for out, side in ((x, self.a), (y, self.b)):
                 out[lanes] = generator.choice(side.shape[1], size=lanes.size, p=side[layer])
-        return x, y
+        return x, y, layers
 
     def joint(self) -> Floats:
         self._no_table()
         return np.einsum("l,lx,ly->xy", self.weights, self.a, self.b)
+
+    def _layer_means(self, values: Floats) -> Floats:
+        return ((self.a @ values) * self.b).sum(axis=1)
 
 
 class Joint(Distribution):
@@ -127,18 +166,24 @@ class Joint(Distribution):
             raise ValueError(f"operands: a joint histogram has shape [2^n, 2^n], not {list(values.shape)}")
         self.n, self.source = _bits(values.shape[0], "joint"), source
         checked = _checked(values, "the joint histogram", values.shape)
-        self._joint = checked / checked.sum()
+        self._joint, self.weights = checked / checked.sum(), np.ones(1)
         self._moments = _superset_sums(np.ascontiguousarray(_superset_sums(self._joint).T)).T
 
     def gram(self, a: Masks, b: Masks) -> Floats:
         return self._moments[a[:, None] | a[None, :], b[:, None] | b[None, :]]
 
-    def draw(self, count: int, seed: int) -> tuple[Masks, Masks]:
+    def means(self, a: Masks, b: Masks) -> Floats:
+        return self._moments[a, b][None]
+
+    def drawn(self, count: int, seed: int) -> tuple[Masks, Masks, Masks]:
         flat = np.random.default_rng(seed).choice(self._joint.size, size=count, p=self._joint.reshape(-1))
-        return flat >> self.n, flat & ((1 << self.n) - 1)
+        return flat >> self.n, flat & ((1 << self.n) - 1), np.zeros(count, dtype=np.int64)
 
     def joint(self) -> Floats:
         return self._joint
+
+    def _layer_means(self, values: Floats) -> Floats:
+        return np.array([(self._joint * values).sum()])
 
 
 class Sampled(Distribution):
@@ -148,24 +193,38 @@ class Sampled(Distribution):
     fresh pairs of it give the error with its standard error.
     """
 
-    def __init__(self, x: Masks, y: Masks, n: int, of: Distribution):
+    def __init__(self, x: Masks, y: Masks, layer: Masks, of: Distribution):
         if x.size < 2 or x.shape != y.shape:
             raise ValueError(f"operands: {x.size} and {y.size} sampled values; a sample has at least 2 pairs")
-        self.x, self.y, self.n, self.of = x, y, n, of
+        self.x, self.y, self.layer, self.n, self.of = x, y, layer, of.n, of
+        self.weights = np.bincount(layer, minlength=len(of.weights)) / x.size
         self.source = f"{x.size:,} pairs drawn from {of.source}"
 
     def gram(self, a: Masks, b: Masks) -> Floats:
         kind = np.float32 if self.x.size < 1 << 24 else np.float64  # counts of pairs: exact in either
         features = np.empty((len(a), self.x.size), dtype=kind)
         for row, of_a, of_b in zip(features, a, b, strict=True):
-            row[:] = ((self.x & of_a) == of_a) & ((self.y & of_b) == of_b)
+            row[:] = self._have(of_a, of_b)
         return (features @ features.T).astype(np.float64) / self.x.size
 
-    def draw(self, count: int, seed: int) -> tuple[Masks, Masks]:
-        return self.of.draw(count, seed)
+    def means(self, a: Masks, b: Masks) -> Floats:
+        counts = [
+            np.bincount(self.layer, self._have(of_a, of_b), minlength=len(self.weights))
+            for of_a, of_b in zip(a, b, strict=True)
+        ]
+        return np.stack(counts, axis=1) / np.maximum(self.weights * self.x.size, 1.0)[:, None]
+
+    def drawn(self, count: int, seed: int) -> tuple[Masks, Masks, Masks]:
+        return self.of.drawn(count, seed)
 
     def joint(self) -> Floats:
         return self.of.joint()
+
+    def _layer_means(self, values: Floats) -> Floats:
+        return self.of._layer_means(values)
+
+    def _have(self, a: int, b: int) -> NDArray[np.bool_]:
+        return ((self.x & a) == a) & ((self.y & b) == b)
 
 
 def distribution_of(
@@ -206,7 +265,7 @@ def distribution_of(
         return found
     if samples < 2:
         raise ValueError(f"samples={samples}: at least 2 pairs are drawn")
-    return Sampled(*found.draw(samples, seed), found.n, found)
+    return Sampled(*found.drawn(samples, seed), found)
 
 
 def mean_square_product(distribution: Distribution) -> float:

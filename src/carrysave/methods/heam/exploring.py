@@ -15,6 +15,7 @@ from carrysave.multipliers.compressed import Design
 Progress = Callable[[int, int, str], None]
 _WEIGHTS = (1e-7, 0.3)  # of E[e^2], for the price of a mean term: from nearly exact to nearly empty
 _ROUNDS = 4  # of the last search, that of all rows
+_LADDER = (0.0, 1 / 16, 1 / 4, 1.0)  # of the mean's weight: searches one after the other, each from those before
 
 
 def silent(done: int, total: int, name: str) -> None:
@@ -23,7 +24,8 @@ def silent(done: int, total: int, name: str) -> None:
 
 @dataclass(frozen=True)
 class Predicted:
-    """A design before synthesis: E_d of equation 3, and area and delay by the fitted prices."""
+    """A design before synthesis: E_d of equation 3 with the weighted square of the mean error, and area and delay by
+    the fitted prices."""
 
     design: Design
     error: float
@@ -73,6 +75,7 @@ def explore(
     distribution: Distribution,
     spaces: Sequence[Space],
     *,
+    mean_weight: float = 0.0,
     free: bool = True,
     rounds: int = 1,
     steps: int = search.STEPS,
@@ -82,36 +85,87 @@ def explore(
     """The front over all spaces.
 
     Args:
+        mean_weight: of the squared mean error in the error (`problem`); 0 is equation 5.
         free: at the end search all rows at once, from the best of the others: a row that stays is terms of single
             bits, so this space holds all the others, and drops and compresses bits of any row.
         rounds, steps: of the annealing in each space. Ctrl-C ends the search with what was found so far.
     """
-    pricing = prices.fitted()
-    total = (len(spaces) * rounds + _ROUNDS * free) * steps
+    run = _Run(distribution, prices.fitted(), steps, seed, progress)
+    ladder = tuple(mean_weight * share for share in _LADDER) if mean_weight else (0.0,)
+    each = ladder[:1] if free else ladder
+    run.total = (len(spaces) * rounds * len(each) + _ROUNDS * len(ladder) * free) * steps
     found: list[Predicted] = []
-    moves, done, interrupted = 0, 0, False
+    plain: list[Predicted] = []  # as equation 5 has it: where the search of all rows starts
     searched: list[Space] = []
+    interrupted = False
     try:
         for space in spaces:
-            problem = _priced(build(space, distribution), pricing)
-            front = _front(problem, rounds, steps, seed, (), progress, done, total)
-            found += [_predicted(problem, f.theta, f.error, pricing) for f in front.found]
-            moves, done = moves + front.moves, done + rounds * steps
+            choices = run.climb(space, each, rounds)
+            plain += run.predicted(space, choices, 0.0)
+            found += run.predicted(space, choices, mean_weight)
             searched.append(space)
-            if front.interrupted:
-                raise KeyboardInterrupt
+            run.check()
         if free:
             space = all_rows(spaces[0])
-            problem = _priced(build(space, distribution), pricing)
-            starts = [embedded(problem, each.design) for each in unbeaten(found)]
-            front = _front(problem, _ROUNDS, steps, seed, starts, progress, done, total)
-            found += [_predicted(problem, f.theta, f.error, pricing) for f in front.found]
-            moves, interrupted = moves + front.moves, front.interrupted
+            problem = build(space, distribution)
+            starts = [embedded(problem, each.design) for each in unbeaten(plain)]
+            found += run.predicted(space, run.climb(space, ladder, _ROUNDS, starts), mean_weight)
             searched.append(space)
+            run.check()
     except KeyboardInterrupt:
         interrupted = True
     fitting = [each for each in found if _fits(each.design)]
-    return Searched(tuple(unbeaten(fitting)), tuple(searched), moves, interrupted)
+    return Searched(tuple(unbeaten(fitting)), tuple(searched), run.moves, interrupted)
+
+
+@dataclass
+class _Run:
+    """The searches of one call, one after the other."""
+
+    distribution: Distribution
+    pricing: prices.Prices
+    steps: int
+    seed: int
+    progress: Progress
+    total: int = 0  # proposals of a chain, in all searches
+    done: int = 0
+    moves: int = 0
+    interrupted: bool = False
+
+    def problem(self, space: Space, mean_weight: float) -> Problem:
+        problem = build(space, self.distribution, mean_weight=mean_weight)
+        return problem.with_price(self.pricing.of_candidates(problem.candidates))
+
+    def climb(self, space: Space, ladder: Sequence[float], rounds: int, starts: Sequence[Choice] = ()) -> list[Choice]:
+        """The fronts at each mean weight; each search starts from what those before it found. At the full weight at
+        once few moves are good ones, for most change the mean."""
+        found: list[Choice] = []
+        for mean_weight in ladder:
+            problem, before = self.problem(space, mean_weight), self.done
+            name = f"{space.operand}, {space.rows} rows"
+            weights = problem.scale / float(problem.price.mean()) * np.geomspace(*_WEIGHTS, search.CHAINS)
+            front = search.front(
+                problem, weights, rounds=rounds, steps=self.steps, seed=self.seed, starts=[*starts, *found],
+                progress=lambda step, _, before=before, name=name: self.progress(before + step, self.total, name),
+            )  # fmt: skip
+            found += [choice.theta for choice in front.found]
+            self.moves, self.done = self.moves + front.moves, self.done + rounds * self.steps
+            self.interrupted = front.interrupted
+            if front.interrupted:
+                break
+        return found
+
+    def predicted(self, space: Space, choices: Sequence[Choice], mean_weight: float) -> list[Predicted]:
+        problem, made = self.problem(space, mean_weight), []
+        for theta in choices:
+            design = problem.design(theta)
+            made.append(Predicted(design, problem.error(theta), self.pricing.area(design), self.pricing.delay(design)))
+        return made
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt where the last search was stopped."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
 
 def unbeaten(found: Iterable[Predicted]) -> list[Predicted]:
@@ -139,27 +193,6 @@ def embedded(problem: Problem, design: Design) -> Choice:
             if (i if design.operand == "x" else j) >= design.rows:
                 theta[place["pass", frozenset({(i, j)}), i + j]] = True
     return theta
-
-
-def _priced(problem: Problem, pricing: prices.Prices) -> Problem:
-    return problem.with_price(pricing.of_candidates(problem.candidates))
-
-
-def _front(
-    problem: Problem, rounds: int, steps: int, seed: int, starts: Sequence[Choice], progress: Progress,
-    done: int, total: int,
-) -> search.Front:  # fmt: skip
-    name = f"{problem.space.operand}, {problem.space.rows} rows"
-    weights = problem.constant / float(problem.price.mean()) * np.geomspace(*_WEIGHTS, search.CHAINS)
-    return search.front(
-        problem, weights, rounds=rounds, steps=steps, seed=seed, starts=starts,
-        progress=lambda step, _: progress(done + step, total, name),
-    )  # fmt: skip
-
-
-def _predicted(problem: Problem, theta: Choice, error: float, pricing: prices.Prices) -> Predicted:
-    design = problem.design(theta)
-    return Predicted(design, error, pricing.area(design), pricing.delay(design))
 
 
 def _fits(design: Design) -> bool:

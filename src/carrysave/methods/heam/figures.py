@@ -31,7 +31,8 @@ class Designed:
 
     Attributes:
         label: "design", "HEAM" (published), "exact".
-        error: E_d, equation 3.
+        error: E_d, equation 3, and the mean error.
+        weighted: what was minimised: E_d, and the squared mean error times its weight; E_d alone where that is 0.
         area_um2: of the smallest circuit that meets the clock; None where none does, or synthesis was stopped.
         delay_ps: of the fastest circuit.
         power_uw: of the circuit whose area is given, at the clock, under these operands.
@@ -42,6 +43,7 @@ class Designed:
     label: str
     multiplier: Multiplier
     error: Expected
+    weighted: float
     area_um2: float | None
     delay_ps: float | None
     power_uw: float | None
@@ -66,6 +68,7 @@ def measured(
     effort: str,
     frequency_ghz: float,
     progress: Progress,
+    mean_weight: float = 0.0,
 ) -> tuple[list[Designed], bool, str]:
     """Figures of each multiplier, one after the other so that Ctrl-C keeps those done; whether it was stopped; the
     cells and the flow."""
@@ -75,7 +78,7 @@ def measured(
     rows: list[Designed] = []
     for done, (label, m, predicted) in enumerate(named):
         progress("synthesis", done, len(named), m.spec if label == "design" else label)
-        row = _without_cost(label, m, predicted, distribution)
+        row = _without_cost(label, m, predicted, distribution, mean_weight)
         try:
             rows.append(row if stopped else _with_cost(row, cells, effort, frequency_ghz, distribution))
         except KeyboardInterrupt:
@@ -86,12 +89,15 @@ def measured(
     return rows, stopped, source
 
 
-def _without_cost(label: str, m: Multiplier, predicted: Predicted | None, distribution: Distribution) -> Designed:
+def _without_cost(
+    label: str, m: Multiplier, predicted: Predicted | None, distribution: Distribution, mean_weight: float
+) -> Designed:
     error = distribution.error(unsigned(m)) if m.name != "exact" else Expected(0.0, 0.0, 0)
     if predicted is not None and error.pairs and not error.standard_error:
-        assert abs(error.value - predicted.error) <= _ROUNDING * mean_square_product(distribution), m.spec
+        rounding = _ROUNDING * (1 + mean_weight) * mean_square_product(distribution)
+        assert abs(error.weighted(mean_weight) - predicted.error) <= rounding, m.spec
     area = prices.fitted().area(m.design) if isinstance(m, Compressed) else None
-    return Designed(label, m, error, None, None, None, None, area)
+    return Designed(label, m, error, error.weighted(mean_weight), None, None, None, None, area)
 
 
 def _with_cost(
@@ -135,7 +141,7 @@ def marked(rows: Sequence[Designed]) -> list[Designed]:
     """Each with whether another one beats it."""
 
     def figures(row: Designed) -> tuple[float, ...]:
-        values = (row.error.value, row.area_um2, row.delay_ps, row.power_uw)
+        values = (row.weighted, row.area_um2, row.delay_ps, row.power_uw)
         return tuple(float("inf") if value is None else value for value in values)
 
     def beaten(row: Designed) -> bool:
@@ -148,7 +154,7 @@ def marked(rows: Sequence[Designed]) -> list[Designed]:
 
 
 def meets(row: Designed, max_error: float | None, max_area_um2: float | None) -> bool:
-    return (max_error is None or row.error.value <= max_error) and (
+    return (max_error is None or row.weighted <= max_error) and (
         max_area_um2 is None or row.area_um2 is None or row.area_um2 <= max_area_um2
     )
 
@@ -159,8 +165,8 @@ def best(rows: Sequence[Designed], max_error: float | None, max_area_um2: float 
     if not fitting:
         asked = [] if max_error is None else [f"an expected squared error of {max_error:g} or less"]
         asked += [] if max_area_um2 is None else [f"an area of {max_area_um2:g} um2 or less"]
-        nearest = ", ".join(f"{row.area_um2:.2f} um2 with {row.error.value:.4g}" for row in made[:3])
+        nearest = ", ".join(f"{row.area_um2:.2f} um2 with {row.weighted:.4g}" for row in made[:3])
         raise ValueError(f"no design has {' and '.join(asked)}; there are {nearest or 'none'}")
     if max_error is None:
-        return min(fitting, key=lambda row: row.error.value)
-    return min(fitting, key=lambda row: (row.area_um2 or 0.0, row.error.value))
+        return min(fitting, key=lambda row: row.weighted)
+    return min(fitting, key=lambda row: (row.area_um2 or 0.0, row.weighted))

@@ -15,10 +15,10 @@ _RANGE = (0.002, 0.03)  # root mean squared error over that of the products: wha
 _USUAL = 0.01  # the same, of one design, where there is no published instance to compare with
 
 
-def usual_error(distribution: Distribution) -> float:
+def usual_error(distribution: Distribution, mean_weight: float = 0.0) -> float:
     """What `design` allows if nothing is asked."""
     if distribution.n == 8:
-        return distribution.error(MULTIPLIERS.parse(PUBLISHED)).value
+        return distribution.error(MULTIPLIERS.parse(PUBLISHED)).weighted(mean_weight)
     return _USUAL**2 * mean_square_product(distribution)
 
 
@@ -30,9 +30,11 @@ def spread(searched: Searched, distribution: Distribution, count: int) -> list[P
     return list(dict.fromkeys(found)) or list(searched.designs[-1:])
 
 
-def around(searched: Searched, distribution: Distribution, published: Compressed) -> list[Predicted]:
+def around(
+    searched: Searched, distribution: Distribution, published: Compressed, mean_weight: float = 0.0
+) -> list[Predicted]:
     """What should beat the published instance: the smallest with less error, the most precise of less area."""
-    error, area = distribution.error(published).value, prices.fitted().area(published.design)
+    error, area = distribution.error(published).weighted(mean_weight), prices.fitted().area(published.design)
     smaller = [p for p in searched.designs if p.area_um2 < 0.95 * area]
     return [*searched.at_most(0.95 * error)[:1], *smaller[-1:]]
 

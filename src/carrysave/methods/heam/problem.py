@@ -7,6 +7,11 @@ e(x, y) = xy - u(x, y), what the compressed rows would have added, equations 3 t
 
 All columns of a shape share its expectations, so the matrix is kept per shape: flipping a candidate changes the
 gradient by one row of it.
+
+Beyond the paper, `mean_weight` kappa adds kappa E[e - sum_k theta_k L_k]^2, that mean within each layer, layers by
+their products. A network sums K products: independent errors of variance v and mean m give the sum a mean squared error
+of K v + K^2 m^2 = K (E[e^2] + (K - 1) m^2), so kappa = K - 1 for a layer of K products to a sum. It is a square of the
+same sum: with m_k = E[L_k], kappa m m^T joins the matrix, and the other constants likewise. 0 is equation 5.
 """
 
 from __future__ import annotations
@@ -134,7 +139,8 @@ def _order(term: Term) -> tuple[int, Group, str]:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Equation 5 for a space, a distribution and a price per candidate.
+    """Equation 5 for a space, a distribution and a price per candidate. With a mean weight kappa, every E[AB] here is
+    E[AB] + kappa E[A] E[B].
 
     Attributes:
         candidates: (shape, column) [Z].
@@ -143,6 +149,7 @@ class Problem:
         gram: E[T_s T_t] [T, T].
         target: E[e T_s] [T].
         constant: E[e^2].
+        scale: E[e^2] without the mean's part: of the size of errors that matter, for temperatures.
         price: what each candidate costs [Z]; the paper's lambda1 everywhere, or squared error per area times area.
     """
 
@@ -153,6 +160,7 @@ class Problem:
     gram: Floats
     target: Floats
     constant: float
+    scale: float
     price: Floats = field(repr=False)
 
     @cached_property
@@ -173,7 +181,7 @@ class Problem:
         return out.reshape(*theta.shape[:-1], -1)
 
     def error(self, theta: Choice) -> float:
-        """E_d of equation 3 for one choice [Z]."""
+        """E_d of equation 3, and the weighted square of the mean error, for one choice [Z]."""
         amounts = self.amounts(theta)
         return float(self.constant - 2 * amounts @ self.target + amounts @ self.gram @ amounts)
 
@@ -202,16 +210,19 @@ def build(
     distribution: Distribution,
     price: Floats | float = 0.0,
     candidates: Sequence[tuple[Shape, int]] | None = None,
+    mean_weight: float = 0.0,
 ) -> Problem:
     """Equation 5's constants, exactly, from the expectations of products of bits.
 
     Args:
         price: lambda1, or a price for each candidate.
         candidates: some of the space's; all of them if None.
+        mean_weight: of the squared mean error, beside the mean squared error of equation 5.
 
     Raises:
-        ValueError: if the distribution's operands have another width.
+        ValueError: if the distribution's operands have another width, or for a negative mean weight.
     """
+    check_mean_weight(mean_weight)
     if distribution.n != space.n:
         raise ValueError(f"operands of {distribution.n} bits for a design of {space.n} bits")
     chosen = tuple(space.candidates() if candidates is None else candidates)
@@ -229,6 +240,10 @@ def build(
         exact[k] = weight
     masks = np.array(list(monomials), dtype=np.int64)
     products = distribution.gram(masks[:, 0], masks[:, 1])
+    scale = float(exact @ products @ exact)
+    if mean_weight:
+        means = distribution.means(masks[:, 0], masks[:, 1])
+        products = products + mean_weight * (means.T * distribution.weights) @ means
     place = {shape: s for s, shape in enumerate(shapes)}
     problem = Problem(
         space,
@@ -238,9 +253,16 @@ def build(
         coefficients @ products @ coefficients.T,
         coefficients @ (products @ exact),
         float(exact @ products @ exact),
+        scale,
         np.zeros(len(chosen)),
     )
     return problem.with_price(price)
+
+
+def check_mean_weight(mean_weight: float) -> None:
+    """Raises ValueError for a weight that would reward a mean error."""
+    if not 0 <= mean_weight < float("inf"):
+        raise ValueError(f"mean_weight={mean_weight:g}: 0 (equation 5) or more, up to the products of a sum less one")
 
 
 def _masks(group: Group) -> tuple[int, int]:

@@ -214,12 +214,12 @@ class _Chains:
     def run(self, rounds: int, steps: int, progress: Progress) -> bool:
         """All rounds; True if the user stopped them."""
         mean = self.weights * float(self.problem.price.mean())
-        last = np.maximum(_COLD * mean, _LEAST * self.problem.constant)
+        last = np.maximum(_COLD * mean, _LEAST * self.problem.scale)
         try:
             for number in range(rounds):
                 again = ((self.lines % 2 == 0) & (number > 0)) | self.warm
                 self._start(again)
-                first = np.maximum(np.where(again, _WARM * mean, _HOT * self.problem.constant), last)
+                first = np.maximum(np.where(again, _WARM * mean, _HOT * self.problem.scale), last)
                 for step in range(steps):
                     if step % _DRAWN == 0:
                         progress(number * steps + step, rounds * steps)
