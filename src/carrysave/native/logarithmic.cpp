@@ -134,19 +134,16 @@ class Worker {
     void read_words(int channel, int64_t plane, int64_t y, int64_t x, int64_t many, T* to) {
         const int64_t at = (plane * problem.shape.h + y) * problem.shape.w + x;
         const T* table = problem.table;
-        const auto look_up = [&](const auto* codes) {
-            for (int64_t i = 0; i < many; ++i) to[i] = table[codes[i]];
-        };
         if (problem.words)
             std::memcpy(to, problem.words + at, static_cast<size_t>(many) * sizeof(T));
         else if (problem.codes)
-            look_up(problem.codes + at);
+            log_look_up(table, problem.codes + at, many, to);
         else if (problem.wide_codes)
-            look_up(problem.wide_codes + at);
+            log_look_up(table, problem.wide_codes + at, many, to);
         else if (few_codes(problem.quantization))
-            look_up((channel ? odd_rows : rows).row(plane, y, last_row) + x);
+            log_look_up(table, (channel ? odd_rows : rows).row(plane, y, last_row) + x, many, to);
         else
-            look_up(wide_rows.row(plane, y, last_row) + x);
+            log_look_up(table, wide_rows.row(plane, y, last_row) + x, many, to);
     }
 
     static bool few_codes(const Quantization& q) { return q.high - q.low < 256; }

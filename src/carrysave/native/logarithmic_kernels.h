@@ -61,3 +61,8 @@ void log_count_portable(const LogCount<int32_t>& task);
 void log_count_portable(const LogCount<int64_t>& task);
 void log_count_avx512(const LogCount<int32_t>& task);
 void log_count_avx512(const LogCount<int64_t>& task);
+
+// words[i] = table[codes[i]]; codes are uint8_t, uint16_t or int32_t. In a file of its own: in the midst of other loops
+// compilers keep its addresses in memory.
+template <class T, class Code>
+void log_look_up(const T* table, const Code* codes, int64_t count, T* words);

@@ -1,3 +1,4 @@
+#include <cstring>
 #include <type_traits>
 
 #include "logarithmic_kernels.h"
@@ -129,3 +130,21 @@ void log_marks_portable(const LogMarks<int32_t>& marks) { mark_one_by_one(marks)
 void log_marks_portable(const LogMarks<int64_t>& marks) { mark_one_by_one(marks); }
 void log_count_portable(const LogCount<int32_t>& task) { count_one_by_one(task); }
 void log_count_portable(const LogCount<int64_t>& task) { count_one_by_one(task); }
+
+template <class T, class Code>
+void log_look_up(const T* table, const Code* codes, int64_t count, T* words) {
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const T found[4] = {table[codes[i]], table[codes[i + 1]], table[codes[i + 2]], table[codes[i + 3]]};
+        std::memcpy(words + i, found, sizeof found);   // no code changes on the way
+    }
+    for (; i < count; ++i) words[i] = table[codes[i]];
+}
+#define CARRYSAVE_LOOK_UP(T)                                                    \
+    template void log_look_up(const T*, const uint8_t*, int64_t, T*);           \
+    template void log_look_up(const T*, const uint16_t*, int64_t, T*);          \
+    template void log_look_up(const T*, const int32_t*, int64_t, T*);
+CARRYSAVE_LOOK_UP(int16_t)
+CARRYSAVE_LOOK_UP(int32_t)
+CARRYSAVE_LOOK_UP(int64_t)
+#undef CARRYSAVE_LOOK_UP
