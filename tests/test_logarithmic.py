@@ -11,12 +11,14 @@ import torch
 from carrysave import native
 from carrysave.bits import Word
 from carrysave.engines.logarithmic import LOGARITHMIC
+from carrysave.engines.logarithmic_native import coded
 from carrysave.engines.plan import plan, prepare
 from carrysave.engines.problem import Geometry, Problem, Products
 from carrysave.formats import FORMATS
 from carrysave.layers import rescaled
 from carrysave.multipliers import MULTIPLIERS, Multiplier
-from carrysave.multipliers.parts import Separable
+from carrysave.multipliers.parts import Logarithmic, Separable
+from carrysave.planes import PlaneWord
 from carrysave.quantizers import Quantizer
 
 needs_native = pytest.mark.skipif(not native.available, reason="the native module is not installed")
@@ -100,6 +102,25 @@ def test_separable_multipliers_are_one_exact_product(case: tuple[str, str, str])
         engine = prepare(problem, "logarithmic")[1]
         assert "one exact product" in engine.how
         assert torch.equal(engine(x), prepare(problem, "vector")[1](x))
+
+
+LOGS = [
+    ("mitchell:n=9", "affine:bits=9"), ("mitchell:n=9,signed=true", "fixed:bits=9"),
+    ("mitchell_w:n=9,w=5", "fixed:bits=9"), ("mitchell_w:n=9,w=9", "fixed:bits=9"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "name"), LOGS, ids=[spec for spec, _ in LOGS])
+def test_truncated_logs_are_those_of_the_circuit(spec: str, name: str) -> None:
+    multiplier, fmt = MULTIPLIERS.parse(spec), FORMATS.parse(name)
+    parts = multiplier.parts()
+    assert isinstance(parts, Logarithmic) and parts.truncated
+    codes = np.arange(fmt.low, fmt.high + 1)
+    found, negative = coded(Products(multiplier, fmt, fmt), fmt, codes)
+    log, some = parts.code(PlaneWord.from_ints(codes if parts.truncation == "complement" else abs(codes), 9))
+    assert found.number.tolist() == log.to_ints().tolist()
+    assert found.present.tolist() == some.to_ints().astype(bool).tolist()
+    assert negative.tolist() == (codes < 0).tolist()
 
 
 @needs_native

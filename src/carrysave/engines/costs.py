@@ -17,7 +17,8 @@ TABLE_WIDE = 30.0  # activation codes of more than 8 bits: loads from memory
 TABLE_IN_TORCH = 8.0
 TABLE_MATMUL = 30.0  # the second operand's rows are laid out in each call
 EXACT_MATMUL = 2.0
-LOGARITHM = {16: 0.8, 32: 1.7, 64: 2.7}  # by the bits of a word
+LOGARITHM = {16: 0.8, 32: 1.5, 64: 2.4}  # by the bits of a word
+LOGARITHM_DEPTHWISE = {32: 3.0, 64: 3.0}  # the pairs of 16 bits are pairs of channels
 SLOW_INSTRUCTIONS = 6.0  # look-ups and logarithms without AVX-512, relative to those above
 
 

@@ -19,6 +19,7 @@ from carrysave.quantizers import Quantizer
 
 TABLE_BITS = 16  # activations of more bits are coded in each call
 BFLOAT16_FRACTION = 7
+DOUBLE_BITS = 53
 ROOM_32, ROOM_64 = 2.0**22, 2.0**51  # products below have room in a float accumulator; see native/logarithmic.h
 
 
@@ -37,7 +38,12 @@ def coded(products: Products, fmt: Format, codes: np.ndarray) -> tuple[Coded, np
     bits = m.a_bits if fmt is products.activation else m.b_bits
     negative = codes < 0
     signed_words = isinstance(parts, Logarithmic) and parts.truncation == "complement"
-    words = PlaneWord.from_ints(codes if signed_words else np.abs(codes), bits)
+    values = codes if signed_words else np.abs(codes)  # as the circuit takes them
+    if isinstance(parts, Logarithmic) and parts.truncated and bits <= DOUBLE_BITS:
+        if signed_words:
+            values = np.where(negative, ~codes, codes)
+        return Coded(_truncated_logs(values, parts.fraction_bits), codes != 0), negative
+    words = PlaneWord.from_ints(values, bits)
     if isinstance(parts, Separable):
         mantissa, shift = parts.code(words)
         numbers = mantissa.to_ints().astype(np.int64) << shift.to_ints().astype(np.int64)
@@ -45,6 +51,12 @@ def coded(products: Products, fmt: Format, codes: np.ndarray) -> tuple[Coded, np
     assert isinstance(parts, Logarithmic)
     log, some = parts.code(words)
     return Coded(log.to_ints().astype(np.int64), some.to_ints().astype(bool)), negative
+
+
+def _truncated_logs(magnitudes: np.ndarray, fraction_bits: int) -> np.ndarray:
+    """k * 2^fraction_bits + f of magnitudes below 2^53, of 1 where one is 0: the top bits of an exact float."""
+    pattern = np.maximum(magnitudes, 1).astype(np.float64).view(np.int64)
+    return (pattern >> (52 - fraction_bits)) - (1023 << fraction_bits)
 
 
 def obstacle(problem: Problem) -> str | None:
@@ -98,7 +110,8 @@ class _Layer:
 
     @property
     def cost(self) -> float:
-        return costs.instructions() * costs.LOGARITHM[self._bits]
+        depthwise = self._window.groups == self._outputs  # nothing is shared: each product codes an operand anew
+        return costs.instructions() * (costs.LOGARITHM_DEPTHWISE if depthwise else costs.LOGARITHM)[self._bits]
 
     @property
     def how(self) -> str:

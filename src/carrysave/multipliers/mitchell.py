@@ -26,7 +26,7 @@ class Mitchell(Multiplier):
         return self.parts().product(a, b, self.product_bits)
 
     def parts(self) -> Logarithmic:
-        return Logarithmic(self.code, self.decode, self.n - 1, "magnitude")
+        return Logarithmic(self.code, self.decode, self.n - 1, "magnitude", truncated=True)
 
     def code(self, v: Word) -> tuple[Any, Any]:
         """({k, f}: the logarithm with n - 1 fraction bits, whether v is not 0)."""

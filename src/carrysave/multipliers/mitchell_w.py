@@ -50,7 +50,7 @@ class MitchellW(Multiplier):
         return self.parts().product(a, b, self.product_bits)
 
     def parts(self) -> Logarithmic:
-        return Logarithmic(self.code, self.decode, self.w - 1, "complement")
+        return Logarithmic(self.code, self.decode, self.w - 1, "complement", truncated=True)
 
     def code(self, v: Word) -> tuple[Any, Any]:
         """({k, f}: the magnitude's logarithm with w - 1 fraction bits, whether v is not 0)."""

@@ -40,12 +40,16 @@ class Logarithmic:
         truncation: what a product of operands of opposite signs is. "magnitude": parts see magnitudes only, and the
             sign goes round the whole multiplier (-z). "complement": `code` takes two's complement operands, and the
             product is ~z, one less than -z.
+        truncated: True states of `code` that the log is exact up to the fraction bits it drops: k the position of the
+            leading 1, f the bits right below it, of the operand or, for "complement", of ~v where v is negative; k and
+            f are 0 where there is no 1. Engines then find logs without evaluating the circuit.
     """
 
     code: Callable[[Word], tuple[Any, Any]]
     decode: Callable[[Any], Any]
     fraction_bits: int
     truncation: Literal["magnitude", "complement"]
+    truncated: bool = False
 
     def product(self, a: Word, b: Word, width: int) -> Any:
         (log_a, some_a), (log_b, some_b) = self.code(a), self.code(b)

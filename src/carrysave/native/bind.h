@@ -26,6 +26,10 @@ using Pair = std::array<int64_t, 2>;
 inline void require(bool condition, const std::string& message) {
     if (!condition) throw nb::value_error(message.c_str());
 }
+// Makes no string where all is well: it is also asked for each of many operands.
+inline void require(bool condition, const char* message) {
+    if (!condition) throw nb::value_error(message);
+}
 
 // An optional vector of one entry per channel.
 template <class T>
