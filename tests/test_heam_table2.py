@@ -27,6 +27,7 @@ from carrysave.reproductions.heam_networks import (
 )
 
 OURS = "compressed:heam"
+OURS_MADE = ForNetwork(MULTIPLIERS.parse(OURS), 12.3, 12.0, 12.5)
 
 
 def subject(title: str, *tests: str) -> Subject:
@@ -69,7 +70,7 @@ def small(monkeypatch):
     for module in (heam_table2, heam_transfer):
         monkeypatch.setattr(module, "subjects", several)
         monkeypatch.setattr(module, "Accuracies", Counted)
-        monkeypatch.setattr(module, "designed_for", lambda of, setting: ForNetwork(MULTIPLIERS.parse(OURS), 12.5, 12.0))
+        monkeypatch.setattr(module, "designed_for", lambda of, setting, aim: OURS_MADE)
     monkeypatch.setattr(heam_table2, "subject", lambda question, setting: several([question], setting)[0])
 
 
