@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,14 +89,14 @@ class _Layer:
         self._problem, self._parts, self._window = problem, parts, Window.of(problem.geometry, problem.weights)
         fmt, weights = problem.products.activation, problem.weights.numpy()
         self._low, self._zero = fmt.low, problem.activation_zero
-        logs, self._minus = coded(problem.products, problem.products.weight, weights.reshape(-1))
+        logs, minus = coded(problem.products, problem.products.weight, weights.reshape(-1))
         ends, _ = coded(problem.products, fmt, np.array([fmt.low, fmt.high]))
         top = int(ends.number.max())
         self._bits = self._word_bits(logs.number, top)
         self._largest = self._value(top + int(logs.number.max()))
         signed = fmt.low < 0
-        self._rounding = self._rounding_of(signed or bool(self._minus.any()))
-        words = self._words(logs, self._minus, weight=True).reshape(len(weights), -1)
+        self._rounding = self._rounding_of(signed or bool(minus.any()))
+        words = self._words(logs, minus, weight=True).reshape(len(weights), -1)
         make = getattr(_kernels(), f"LogWeights{self._bits}")
         kh, kw = self._window.kernel
         self._weights = make(words, self._window.groups, kh * kw, self._rounding, self._largest, signed)
@@ -107,6 +107,8 @@ class _Layer:
         if (fmt.high - fmt.low).bit_length() <= TABLE_BITS:
             self._table = self._words(*coded(problem.products, fmt, codes_of(fmt)))
         self.takes_values = self._table is not None and self._sums_fit
+        if self._sums_fit:  # no call looks at the weight codes again
+            self._problem = replace(problem, weight=None)
 
     @property
     def cost(self) -> float:
