@@ -4,8 +4,9 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <thread>
-#include <vector>
+#include <mutex>
+
+#include "team.h"
 
 // Calls work(begin, end) on disjoint ranges that cover [0, count), `grain` items at a time, on up to `threads` threads.
 // The first exception is thrown again here, after every thread has ended.
@@ -17,26 +18,26 @@ void parallel_for(int64_t count, int64_t grain, int threads, const Work& work) {
         if (count > 0) work(int64_t{0}, count);
         return;
     }
-    std::atomic<int64_t> next{0};
-    std::vector<std::exception_ptr> errors(workers);
-    auto run = [&](int64_t worker) {
-        try {
-            for (int64_t chunk; (chunk = next.fetch_add(1)) < chunks;)
-                work(chunk * grain, std::min(count, (chunk + 1) * grain));
-        } catch (...) {
-            errors[worker] = std::current_exception();
-            next = chunks;
-        }
-    };
-    std::vector<std::thread> pool;
-    pool.reserve(workers - 1);
-    try {
-        for (int64_t i = 1; i < workers; ++i) pool.emplace_back(run, i);
-    } catch (const std::exception&) {
-        // Fewer threads than asked for is slower, not wrong: those that started and this one take all chunks.
-    }
-    run(0);
-    for (auto& thread : pool) thread.join();
-    for (auto& error : errors)
-        if (error) std::rethrow_exception(error);
+    struct Shared {
+        const Work& work;
+        const int64_t count, grain, chunks;
+        std::atomic<int64_t> next{0};
+        std::mutex first;
+        std::exception_ptr error;
+    } shared{work, count, grain, chunks, {}, {}, {}};
+    run_together(
+        static_cast<int>(workers),
+        [](void* data) {
+            auto& all = *static_cast<Shared*>(data);
+            try {
+                for (int64_t chunk; (chunk = all.next.fetch_add(1)) < all.chunks;)
+                    all.work(chunk * all.grain, std::min(all.count, (chunk + 1) * all.grain));
+            } catch (...) {
+                const std::lock_guard<std::mutex> only(all.first);
+                if (!all.error) all.error = std::current_exception();
+                all.next = all.chunks;
+            }
+        },
+        &shared);
+    if (shared.error) std::rethrow_exception(shared.error);
 }
