@@ -493,6 +493,16 @@ def test_designs_are_ordinary_multipliers_with_proved_figures(cache: Any, monkey
         found.best(max_area_um2=0.1)
 
 
+def test_designs_from_a_sample_are_measured_over_all_pairs(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a sample predicts is not what its design's error is."""
+    found = small(cache, monkeypatch, samples=2000, mean_weight=9.0)
+    designs = [row for row in found.rows if row.label == "design"]
+    assert designs and found.mean_weight == 9
+    for row in designs:
+        error = lumpy(4).error(row.multiplier)
+        assert row.error == error and row.weighted == pytest.approx(error.value + 9 * error.square_of_means)
+
+
 def test_one_design_meets_what_is_asked(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARRYSAVE_CACHE", str(cache))
     monkeypatch.setattr("carrysave.methods.heam.designing.STEPS", 300)

@@ -223,6 +223,9 @@ class Sampled(Distribution):
     def _layer_means(self, values: Floats) -> Floats:
         return self.of._layer_means(values)
 
+    def error(self, m: Multiplier, pairs: int = PAIRS, seed: int = 1) -> Expected:
+        return self.of.error(m, pairs, seed)
+
     def _have(self, a: int, b: int) -> NDArray[np.bool_]:
         return ((self.x & a) == a) & ((self.y & b) == b)
 

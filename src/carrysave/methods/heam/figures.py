@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from carrysave.methods.heam import prices
-from carrysave.methods.heam.distribution import Distribution, Expected, mean_square_product
+from carrysave.methods.heam.distribution import Distribution, Expected, Sampled, mean_square_product
 from carrysave.methods.heam.exploring import Predicted
 from carrysave.multipliers import Multiplier
 from carrysave.multipliers.compressed import Compressed
@@ -93,7 +93,8 @@ def _without_cost(
     label: str, m: Multiplier, predicted: Predicted | None, distribution: Distribution, mean_weight: float
 ) -> Designed:
     error = distribution.error(unsigned(m)) if m.name != "exact" else Expected(0.0, 0.0, 0)
-    if predicted is not None and error.pairs and not error.standard_error:
+    same = not error.standard_error and not isinstance(distribution, Sampled)  # predicted over the pairs measured
+    if predicted is not None and same:
         rounding = _ROUNDING * (1 + mean_weight) * mean_square_product(distribution)
         assert abs(error.weighted(mean_weight) - predicted.error) <= rounding, m.spec
     area = prices.fitted().area(m.design) if isinstance(m, Compressed) else None
