@@ -135,12 +135,14 @@ def speed_figure(rows: Sequence[Row]) -> Figure:
                 axis.barh(y, row.against_float32, height=0.66, color=COLOURS.get(row.engine, MIXED), linewidth=0)
                 axis.annotate(
                     f"{row.against_float32:.2f}", (row.against_float32, y), (3, 0), textcoords="offset points",
-                    va="center", fontsize=7.5, color=figures.SOFT,
+                    va="center", fontsize=7.5, color=figures.SOFT, zorder=4,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                 )  # fmt: skip
             axis.axvline(1, color=figures.INK, linewidth=1, linestyle=(0, (3, 2)))
             axis.set_yticks(range(len(names)), names if axis is axes[0, 0] else [""] * len(names))
             axis.set_title(case, fontsize=9, loc="left")
             axis.margins(x=0.12)
+            axis.set_ylim(-0.6, len(names) - 0.4)  # the same in each panel, whichever rows it has
             axis.grid(visible=False, axis="y")
         handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
         handles.append(Patch(color=MIXED, label="torch int8, or several engines"))
