@@ -40,7 +40,8 @@ class Fingerprint:
         self._copy = self._hash = None
         if values.device.type == "cpu":
             flat = values.contiguous().reshape(-1)
-            self._hash = xxhash.xxh3_128_digest(flat.view(torch.uint8).numpy()) if len(flat) else b""
+            octets: Any = flat.view(torch.uint8).numpy()
+            self._hash = xxhash.xxh3_128_digest(octets)
         else:
             self._copy = values.clone(memory_format=torch.contiguous_format)
 
