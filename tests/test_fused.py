@@ -15,7 +15,7 @@ import torch
 
 import carrysave as cs
 from carrysave import native
-from carrysave.engines import wide
+from carrysave.engines import exact, separable
 from carrysave.engines.plan import prepare
 from carrysave.engines.problem import Geometry, Problem, Products
 from carrysave.formats import FORMATS
@@ -152,7 +152,8 @@ def test_wide_operands_are_multiplied_digit_by_digit(
         engine = prepare(problem, name)[1]
         assert "int8 products of digits" in engine.how
         with monkeypatch.context() as patch:
-            patch.setattr(wide, "obstacle", lambda problem: "told so")
+            for module in (exact, separable):
+                patch.setattr(module, "obstacle", lambda problem, most_bits=8: "told so")
             in_float64 = prepare(problem, name)[1]
         assert "float64" in in_float64.how
         assert torch.equal(engine(codes), in_float64(codes))

@@ -74,17 +74,6 @@ def digit_sums(
     bound: float,
     threads: int,
 ) -> None: ...
-def channel_sums(
-    values: Any,
-    scale: float,
-    zero: int,
-    low: int,
-    high: int,
-    padding: tuple[int, int],
-    addend: Any,
-    sums: Any,
-    threads: int,
-) -> None: ...
 def window_sums(
     sums: Any, box: Any, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], threads: int
 ) -> None: ...

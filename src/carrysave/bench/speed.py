@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from carrysave.bench.cases import CASES, ENTRIES, NETWORKS, Case, Entry, Subject
+from carrysave.bench.int8 import Int8Convolution, is_exact
 from carrysave.calibration import calibrate
 from carrysave.emulation import emulate
 from carrysave.engines.images import Window
-from carrysave.engines.int8 import Int8Convolution, is_exact
 from carrysave.engines.plan import engine_named, prepare
 from carrysave.engines.problem import Problem, Products
 from carrysave.recipes import Recipe, Rule

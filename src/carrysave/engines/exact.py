@@ -65,7 +65,7 @@ def fused_of(problem: Problem) -> FusedLayer | str:
 
 def wide_of(problem: Problem) -> WideLayer | str:
     """On products of 8-bit digits, x (w - zw), or why not."""
-    reason = wide.obstacle(problem)
+    reason = obstacle(problem, wide.MOST_BITS)
     if reason:
         return reason
     weights = problem.weights.reshape(*problem.weights.shape, *(1,) * (4 - problem.weights.ndim))

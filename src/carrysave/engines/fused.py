@@ -40,15 +40,15 @@ class Ingredients:
     constant: torch.Tensor
 
 
-def obstacle(problem: Problem) -> str | None:
-    """Why no fused layer can serve this problem, whatever its factors; None if one may."""
+def obstacle(problem: Problem, most_bits: int = 8) -> str | None:
+    """Why no native layer of digits can serve this problem, whatever its factors; None if one may."""
     if not native.available:
         return "the native module is not installed"
     if problem.weights.device.type != "cpu":
         return f"the layer is on {problem.weights.device}"
     fmt = problem.products.activation
-    if fmt.high - fmt.low > 255:
-        return f"the activation's codes, {fmt}, are wider than 8 bits"
+    if fmt.high - fmt.low >= 1 << most_bits:
+        return f"the activation's codes, {fmt}, are wider than {most_bits} bits"
     return None
 
 

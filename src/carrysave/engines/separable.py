@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from carrysave.engines import costs, wide
+from carrysave.engines.fused import obstacle
 from carrysave.engines.logarithmic_native import coded
 from carrysave.engines.problem import Geometry, Prepared, Problem, codes_of
 from carrysave.engines.sums import SumOfProducts
@@ -47,7 +48,7 @@ def separable(problem: Problem) -> Prepared:
 
 def _wide(problem: Problem) -> WideLayer | str:
     """On products of 8-bit digits, or why not."""
-    reason = wide.obstacle(problem)
+    reason = obstacle(problem, wide.MOST_BITS)
     if reason:
         return reason
     weights = problem.weights.reshape(*problem.weights.shape, *(1,) * (4 - problem.weights.ndim))

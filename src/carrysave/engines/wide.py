@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from carrysave import native
 from carrysave.engines import costs
 from carrysave.engines.images import Window, result_of
 from carrysave.engines.problem import Problem
@@ -39,18 +38,6 @@ class Factor:
     weights: torch.Tensor
     constant: torch.Tensor
     zeros: torch.Tensor
-
-
-def obstacle(problem: Problem) -> str | None:
-    """Why no wide layer can serve this problem; None if one may."""
-    if not native.available:
-        return "the native module is not installed"
-    if problem.weights.device.type != "cpu":
-        return f"the layer is on {problem.weights.device}"
-    fmt = problem.products.activation
-    if fmt.high - fmt.low >= 1 << MOST_BITS:
-        return f"the activation's codes, {fmt}, are wider than {MOST_BITS} bits"
-    return None
 
 
 def wide(problem: Problem, factor: Factor) -> WideLayer | str:
