@@ -70,6 +70,7 @@ class RtlWord(Word):
         return self._wire(Cat(*[word.value for word in words]), "word", sum(word.width for word in words))
 
 
+_TOP = re.compile(r"^\s*attribute \\top 1\n", re.MULTILINE)
 _PORT = re.compile(r"^(\s*wire width \d+ (?:input|output|inout) )(\d+) ", re.MULTILINE)
 
 
@@ -80,9 +81,21 @@ class Circuit:
     name: str
     module: Any  # an Amaranth Elaboratable
     ports: tuple[Signal, ...]
+    parts: tuple[Circuit, ...] = ()  # circuits that the module has instances of, by name
 
     def rtlil(self) -> str:
-        """The circuit as RTLIL, Yosys' own form; the same text in every run."""
+        """The circuit as RTLIL, Yosys' own form, the modules of its parts first; the same text in every run."""
+        texts = {name: _TOP.sub("", text) for name, text in self._modules().items() if name != self.name}
+        return "\n".join([*texts.values(), self._text()])
+
+    def _modules(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part in self.parts:
+            if part.name not in found:
+                found |= part._modules()
+        return {**found, self.name: self._text()}
+
+    def _text(self) -> str:
         text = amaranth_rtlil.convert(self.module, name=self.name, ports=list(self.ports), emit_src=False)
         # Amaranth counts ports from 0, which Yosys reads as "no place given" and moves that port to the end
         return _PORT.sub(lambda match: f"{match[1]}{int(match[2]) + 1} ", text)
