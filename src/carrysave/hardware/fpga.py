@@ -18,11 +18,13 @@ from carrysave.hardware.fpga_netlist import Counts, FpgaNetlist, parse_json
 from carrysave.hardware.proof import VECTORS, UnitProof, verify_steps
 from carrysave.hardware.synthesis import cached_path, cached_rows
 from carrysave.hardware.tools import Tools
+from carrysave.hardware.units.assembly import Assembly, Glue
 from carrysave.hardware.units.base import Unit
 from carrysave.paths import write_atomically
 from carrysave.registry import SpecError, nearest
 
 FAMILIES = {"xc7": "7 series", "xcu": "UltraScale", "xcup": "UltraScale+"}
+_GLUE_VECTORS, _GLUE_BITS = 20_000, 2_000_000_000  # random vectors of a glue at least; bits in all where it is small
 FLOW = "1"  # part of every cache key: raise it when the commands below change
 _COMMANDS = (
     "read_rtlil design.il\nsynth_xilinx -family {family} -flatten -noiopad -noclkbuf{options} -top {top}\n"
@@ -89,7 +91,10 @@ class FpgaCost:
 
     Attributes:
         logic_delay_ps: estimate of the longest path through cells alone (Artix-7 figures, no routing).
-        proof: what its netlist was run on; None with memories or DSPs, which are not run.
+        proof: what its netlist was run on; None with memories or DSPs, which are not run. Of an assembly the weakest of
+            its parts' and its glue's, None if one of them has none.
+        parts: of an assembly, (how often, cost) of each different part, the glue last. Its counts are theirs; its delay
+            is the longest in one of them: paths through several are not followed.
     """
 
     spec: str
@@ -98,12 +103,13 @@ class FpgaCost:
     logic_delay_ps: float
     proof: UnitProof | None
     source: str
+    parts: tuple[tuple[int, FpgaCost], ...] = ()
 
 
 def fpga_cost(
     unit: Unit, family: str = "xcup", *, dsps: bool = True, vectors: int = VECTORS, tools: Tools | None = None
 ) -> FpgaCost:
-    """Synthesise a unit for an FPGA family and prove the mapped netlist.
+    """Synthesise a unit for an FPGA family and prove the mapped netlist; an assembly part by part.
 
     Args:
         family: xc7, xcu or xcup.
@@ -114,11 +120,28 @@ def fpga_cost(
         SynthesisError: if Yosys fails, hangs or writes nothing: stage, last lines of its log and what to do.
         MismatchError: if the netlist computes something else than the unit's definition.
     """
+    if isinstance(unit, Assembly):
+        return _of_assembly(unit, family, dsps=dsps, vectors=vectors, tools=tools)
     circuit = unit.circuit()
     netlist = synthesize_fpga(circuit.name, circuit.rtlil(), family, dsps=dsps, tools=tools)
     proof = None if netlist.blocks else verify_steps(netlist, unit, vectors)
     source = f"Yosys synth_xilinx for {FAMILIES[family]}, no place and route; LUT pairs of one carry bit counted once"
     return FpgaCost(unit.spec, family, netlist.counts(), netlist.logic_delay_ps(), proof, source)
+
+
+def _of_assembly(unit: Assembly, family: str, *, dsps: bool, vectors: int, tools: Tools | None) -> FpgaCost:
+    glue = Glue(of=unit)
+    # a glue has a port bit for each of its parts' port bits: thousands, of which few go through logic
+    few = min(vectors, max(_GLUE_VECTORS, _GLUE_BITS // sum(glue.inputs.values())))
+    pieces = [(n, fpga_cost(part, family, dsps=dsps, vectors=vectors, tools=tools)) for part, n in unit.counts.items()]
+    pieces.append((1, fpga_cost(glue, family, dsps=dsps, vectors=few, tools=tools)))
+    counts = Counts.total((n, cost.counts) for n, cost in pieces)
+    proofs = [cost.proof for _, cost in pieces]
+    proved = [proof for proof in proofs if proof is not None]
+    weakest = min(proved, key=lambda proof: (proof.exhaustive, proof.vectors)) if len(proved) == len(proofs) else None
+    delay = max(cost.logic_delay_ps for _, cost in pieces)
+    source = f"{pieces[0][1].source}; each different part once, times how often it stands there"
+    return FpgaCost(unit.spec, family, counts, delay, weakest, source, tuple(pieces))
 
 
 def fpga_costs(

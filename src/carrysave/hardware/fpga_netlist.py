@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,15 @@ class Counts:
     muxes: int = 0
     uram: int = 0
     others: Mapping[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def total(pieces: Iterable[tuple[int, Counts]]) -> Counts:
+        """What pieces take together, each so many times."""
+        pieces, others = list(pieces), Counter[str]()
+        for times, counts in pieces:
+            others.update({cell: times * n for cell, n in counts.others.items()})
+        names = [entry.name for entry in fields(Counts) if entry.name != "others"]
+        return Counts(**{n: sum(k * getattr(c, n) for k, c in pieces) for n in names}, others=dict(others))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,26 +170,38 @@ class FpgaNetlist:
 
         Raises NetlistError for a netlist with memories or DSPs, and ports that are not its own.
         """
+        state = None
+        for values in cycles:
+            words = next(iter(values.values())).planes.shape[1]
+            out, state = self.advance(values, self.start(words, seed) if state is None else state)
+            yield out
+
+    def start(self, words: int, seed: int | None = 0) -> dict[str, Planes]:
+        """A state to start from, `words` of 64 lanes each, by the net of each flip-flop: at random, or 0 with None."""
+        draw = np.random.default_rng(seed).integers(0, 1 << 64, (len(self.flops), words), dtype=np.uint64)
+        planes = draw if seed is not None else np.zeros_like(draw)
+        return {str(flop.output): plane for flop, plane in zip(self.flops, planes, strict=True)}
+
+    def advance(
+        self, values: Mapping[str, PlaneWord], state: Mapping[str, Planes]
+    ) -> tuple[dict[str, PlaneWord], dict[str, Planes]]:
+        """(output ports in one cycle, the state after its edge), given the input ports without the clock.
+
+        Raises NetlistError as `steps`.
+        """
         if self.blocks:
             raise NetlistError(f"netlist {self.name} has {', '.join(self.blocks)}, which are counted but not run")
         clock = self.clock
         widths = {name: len(bits) for name, bits in self.inputs.items() if name != clock}
-        generator, state = np.random.default_rng(seed), None
-        for values in cycles:
-            given = {port: word.width for port, word in values.items()}
-            if given != widths:
-                raise NetlistError(f"netlist {self.name} has input ports {widths}, the given ones are {given}")
-            some = next(iter(values.values()))
-            words = some.planes.shape[1]
-            if state is None:
-                draw = generator.integers(0, 1 << 64, (len(self.flops), words), dtype=np.uint64)
-                state = list(draw if seed is not None else np.zeros_like(draw))
-            nets = self._settled(values, state, words)
-            yield {
-                port: PlaneWord(np.stack([nets[net] for net in bits]), some.lanes)
-                for port, bits in self.outputs.items()
-            }
-            state = [_after(flop, nets) for flop in self.flops]
+        given = {port: word.width for port, word in values.items()}
+        if given != widths:
+            raise NetlistError(f"netlist {self.name} has input ports {widths}, the given ones are {given}")
+        some = next(iter(values.values()))
+        nets = self._settled(values, [state[str(flop.output)] for flop in self.flops], some.planes.shape[1])
+        outputs = {
+            port: PlaneWord(np.stack([nets[net] for net in bits]), some.lanes) for port, bits in self.outputs.items()
+        }
+        return outputs, {str(flop.output): _after(flop, nets) for flop in self.flops}
 
     def _settled(self, values: Mapping[str, PlaneWord], state: list[Planes], words: int) -> dict[Net, Planes]:
         zero = np.zeros(words, dtype=np.uint64)

@@ -130,7 +130,7 @@ class Assembly(Unit):
         def add(where: str, unit: Unit, net: Callable[[str], str]) -> None:
             ins = {port: net(port) for port in unit.inputs}
             ins |= {port: port for port, has in ((CLOCK, unit.clocked), (RESET, unit.has_reset)) if has}
-            connections = {f"i_{port}": wires[wire] for port, wire in ins.items()}
+            connections: dict[str, Any] = {f"i_{port}": wires[wire] for port, wire in ins.items()}
             connections |= {f"o_{port}": wires[net(port)] for port in unit.outputs}
             module.submodules[where] = Instance(made[unit].name, **connections)
 
