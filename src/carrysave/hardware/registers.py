@@ -48,6 +48,7 @@ class Cut:
         core: BLIF of the logic, with the input `_q3_` and the output `_d3_` of the fourth flip-flop.
         flops: (cell, data pins with the core's output net of each, output pins with the core's input net).
         inputs, outputs: of the whole design, the clock among the inputs.
+        wires: (source, net) of nets that are other nets, where the core was freed of them.
     """
 
     name: str
@@ -56,10 +57,12 @@ class Cut:
     clock: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    wires: tuple[tuple[str, str], ...] = ()
 
     def joined(self, core: Netlist, library: Library, chosen: Callable[[str], str] = str) -> Netlist:
         """The mapped core with the flip-flops put back, each as the cell that `chosen` makes of its own."""
         instances = _without_feedthrough_buffers(core, library)
+        instances += [Instance(WIRE, (("a", source),), (("z", net),)) for source, net in self.wires]
         for name, data, shown in self.flops:
             cell = chosen(name)
             clock = flop(library[cell]).clock
