@@ -150,8 +150,14 @@ def _plain(net: str, sources: tuple[str, ...], number: int, rows: list[list[str]
     if not sources and all(row == ["1"] for row in rows):
         return Instance("_const1_" if rows else "_const0_", (), (("z", net),))
     if len(sources) == 1 and rows == [["1", "1"]]:
-        return Instance(WIRE, (("a", sources[0]),), (("z", net),))
+        return tied(sources[0], net)
     raise NetlistError(f"BLIF line {number}: net {net} is logic that no cell implements; the mapping is not complete")
+
+
+def tied(source: str, net: str) -> Instance:
+    """A net that is another net, or one of `CONSTANTS`."""
+    given = (("z", net),)
+    return Instance(source, (), given) if source in CONSTANTS else Instance(WIRE, (("a", source),), given)
 
 
 def sort_topologically(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from carrysave.hardware.flops import flop, plain_flops
 from carrysave.hardware.liberty_writer import write_flops
 from carrysave.hardware.library import Cell, Library
-from carrysave.hardware.netlist import WIRE, Instance, Netlist, logical_lines, sort_topologically
+from carrysave.hardware.netlist import WIRE, Instance, Netlist, logical_lines, sort_topologically, tied
 from carrysave.hardware.resizing import resized
 from carrysave.hardware.synthesis import (
     FLOW,
@@ -48,7 +48,7 @@ class Cut:
         core: BLIF of the logic, with the input `_q3_` and the output `_d3_` of the fourth flip-flop.
         flops: (cell, data pins with the core's output net of each, output pins with the core's input net).
         inputs, outputs: of the whole design, the clock among the inputs.
-        wires: (source, net) of nets that are other nets, where the core was freed of them.
+        wires: (source, net) of nets that are other nets or a constant, where the core was freed of them.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Cut:
     def joined(self, core: Netlist, library: Library, chosen: Callable[[str], str] = str) -> Netlist:
         """The mapped core with the flip-flops put back, each as the cell that `chosen` makes of its own."""
         instances = _without_feedthrough_buffers(core, library)
-        instances += [Instance(WIRE, (("a", source),), (("z", net),)) for source, net in self.wires]
+        instances += [tied(source, net) for source, net in self.wires]
         for name, data, shown in self.flops:
             cell = chosen(name)
             clock = flop(library[cell]).clock
@@ -127,7 +127,7 @@ def synthesize_clocked_many(
     load = smallest.pin(flop(smallest).data_pins[0]).capacitance_ff
     cuts = [lower_clocked(name, text, library, tools) for name, text in designs]
     jobs = [make_core_job(cut.name, cut.core, library, scripts, effort, load, tools) for cut in cuts]
-    return [Clocked(_joined(cut, core), cut, core) for cut, core in zip(cuts, run_jobs(jobs, progress), strict=True)]
+    return [Clocked(joined(cut, core), cut, core) for cut, core in zip(cuts, run_jobs(jobs, progress), strict=True)]
 
 
 def lower_clocked(name: str, text: str, library: Library, tools: Tools) -> Cut:
@@ -196,7 +196,7 @@ def _renamed(name: str, kept: list[str], flops: list, clock: str, inputs: list[s
     return Cut(name, core, tuple(made), clock, tuple(inputs), tuple(outputs))
 
 
-def _joined(cut: Cut, core: Synthesis) -> Synthesis:
+def joined(cut: Cut, core: Synthesis) -> Synthesis:
     """The circuits of the core with flip-flops of each drive strength, and their periods."""
     library = core.library
     found = [circuit for mapped in core.pareto for circuit in with_flops(cut, mapped, library)]
