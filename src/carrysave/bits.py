@@ -88,6 +88,18 @@ class Word(ABC):
     def _concat(self, words: Sequence[Any]) -> Any:
         """The given words (at least one), the first least significant."""
 
+    def _product(self, other: Any) -> Any:
+        """Product of two words in two's complement, as wide as both: row by row, the top one subtracted.
+
+        Wires have a `*` of their own.
+        """
+        width = self.width + other.width
+        total, wide = self.const(0, width), sext(self, width)
+        for i in range(other.width):
+            row = rep(other[i], width) & fit(wide << i, width)
+            total = fit(total + row, width) if i + 1 < other.width else total - row
+        return total
+
     def __and__(self, other: Any) -> Any:
         a, b = _aligned(self, other)
         return a._and(b)
@@ -284,6 +296,14 @@ def _from_top(position: Word, width: int) -> Any:
     if width == 1 << position.width:
         return ~position
     return position.const(width - 1, max(position.width, (width - 1).bit_length())) - position
+
+
+def times(a: Word, b: Word) -> Any:
+    """a * b in two's complement, as wide as both; wires multiply by the `*` of RTL, left to whoever maps it.
+
+    That is a DSP block on an FPGA. A circuit whose adders are to be its own adds `partial_products`.
+    """
+    return a._product(b)
 
 
 def half_adder(a: Word, b: Word) -> tuple[Any, Any]:

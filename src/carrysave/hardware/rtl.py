@@ -55,6 +55,9 @@ class RtlWord(Word):
     def _difference(self, other: RtlWord) -> RtlWord:
         return self._wire(self.value - other.value, "difference", self.width)
 
+    def _product(self, other: RtlWord) -> RtlWord:
+        return self._wire(self.value.as_signed() * other.value.as_signed(), "product", self.width + other.width)
+
     def _choose(self, if_one: RtlWord, if_zero: RtlWord) -> RtlWord:
         return self._wire(Mux(self.value, if_one.value, if_zero.value), "mux", if_one.width)
 

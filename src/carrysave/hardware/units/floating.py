@@ -5,6 +5,7 @@ A NaN that comes out is always the positive quiet one with an empty payload. The
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +65,22 @@ def unpack(word: Word, format: FloatFormat) -> Unpacked:
     return Unpacked(word[-1], effective, cat(fraction, normal), top & some, top & ~some, word[: format.width - 1])
 
 
-def multiply(a: Word, b: Word, format: FloatFormat, to: FloatFormat) -> Any:
-    """a * b, rounded once to the format `to`, which has the same exponent bits."""
+def significand_product(a: Word, b: Word) -> Any:
+    """The exact product of two significands, as wide as both."""
+    return fit(sum_columns(partial_products(a, b)), a.width + b.width)
+
+
+def multiply(
+    a: Word,
+    b: Word,
+    format: FloatFormat,
+    to: FloatFormat,
+    significands: Callable[[Word, Word], Any] = significand_product,
+) -> Any:
+    """a * b, rounded once to the format `to`, which has the same exponent bits; `significands` multiplies these."""
     x, y = unpack(a, format), unpack(b, format)
     sign, width = x.sign ^ y.sign, 2 * (format.fraction + 1)
-    product = fit(sum_columns(partial_products(x.significand, y.significand)), width)
+    product = significands(x.significand, y.significand)
     room = max(0, to.fraction + 3 - width)
     padded = cat(product.const(0, room), product) if room else product
     wide = format.exponent + 3  # two's complement, for exponents from far below 1 to far above the largest

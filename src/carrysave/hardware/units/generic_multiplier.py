@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from carrysave.bits import Word, cat, fit, rep, sext, zext
+from carrysave.bits import Word, cat, fit, rep, sext, times, zext
 from carrysave.hardware.units.base import UNITS, Unit
-
-if TYPE_CHECKING:
-    from carrysave.hardware.rtl import Circuit
 
 
 @UNITS.register
@@ -49,49 +46,45 @@ class GenericMultiplier(Unit):
         return {"x": self.n, "w": self.m}
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        make = self._booth if self.form == "booth" else self._pairs
-        return {"y": make(values["x"], values["w"])}
+        return {"y": product(values["x"], values["w"], self.form)}
 
-    def circuit(self, name: str | None = None) -> Circuit:
-        if self.form != "native":
-            return super().circuit(name)
-        from amaranth.hdl import Module, Signal
 
-        from carrysave.hardware.rtl import Circuit, module_name
+def product(x: Word, w: Word, form: str) -> Any:
+    """Unsigned `x` times two's complement `w`, as wide as both, in one of the forms of `GenericMultiplier`."""
+    if form == "native":
+        return times(zext(x, x.width + 1), w)[: x.width + w.width]
+    return _booth(x, w) if form == "booth" else _pairs(x, w)
 
-        module = Module()
-        x, w, y = (Signal(bits, name=port) for port, bits in (("x", self.n), ("w", self.m), ("y", self.n + self.m)))
-        module.d.comb += y.eq(x * w.as_signed())
-        return Circuit(name or module_name(self.spec), module, (x, w, y))
 
-    def _pairs(self, x: Word, w: Word) -> Any:
-        """Sums of two rows each, (w[i] + 2 w[i+1]) x, then a binary tree; the top row counts negatively."""
-        rows = []
-        for i in range(0, self.m, 2):
-            low, high = zext(rep(w[i], self.n) & x, self.n + 2), zext((rep(w[i + 1], self.n) & x) << 1, self.n + 2)
-            top = i + 2 == self.m
-            minus = x.const(int(top), 1)
-            rows.append((_sum(low, ~high if top else high, minus), i, top))
-        while len(rows) > 1:
-            rows = [_added(rows[k], rows[k + 1]) if k + 1 < len(rows) else rows[k] for k in range(0, len(rows), 2)]
-        return fit(rows[0][0], self.n + self.m)
+def _pairs(x: Word, w: Word) -> Any:
+    """Sums of two rows each, (w[i] + 2 w[i+1]) x, then a binary tree; the top row counts negatively."""
+    n, rows = x.width, []
+    for i in range(0, w.width, 2):
+        low, high = zext(rep(w[i], n) & x, n + 2), zext((rep(w[i + 1], n) & x) << 1, n + 2)
+        top = i + 2 == w.width
+        minus = x.const(int(top), 1)
+        rows.append((sum_of(low, ~high if top else high, minus), i, top))
+    while len(rows) > 1:
+        rows = [_added(rows[k], rows[k + 1]) if k + 1 < len(rows) else rows[k] for k in range(0, len(rows), 2)]
+    return fit(rows[0][0], n + w.width)
 
-    def _booth(self, x: Word, w: Word) -> Any:
-        """Digit by digit from the lowest, two bits of the product done in each step."""
-        width, one, done = self.n + 3, zext(x, self.n + 3), []
-        total = x.const(0, width)
-        for i in range(0, self.m, 2):
-            before = w[i - 1] if i else w.const(0, 1)
-            single = w[i] ^ before
-            double = (w[i + 1] & ~w[i] & ~before) | (~w[i + 1] & w[i] & before)
-            negative = w[i + 1]
-            chosen = (rep(single, width) & one) | (rep(double, width) & fit(one << 1, width))
-            row = chosen ^ rep(negative, width)
-            total = _sum(total, row, negative)
-            if i + 2 < self.m:
-                done.append(total[:2])
-                total = sext(total[2:], width)
-        return fit(cat(*done, total), self.n + self.m)
+
+def _booth(x: Word, w: Word) -> Any:
+    """Digit by digit from the lowest, two bits of the product done in each step."""
+    width, one, done = x.width + 3, zext(x, x.width + 3), []
+    total = x.const(0, width)
+    for i in range(0, w.width, 2):
+        before = w[i - 1] if i else w.const(0, 1)
+        single = w[i] ^ before
+        double = (w[i + 1] & ~w[i] & ~before) | (~w[i + 1] & w[i] & before)
+        negative = w[i + 1]
+        chosen = (rep(single, width) & one) | (rep(double, width) & fit(one << 1, width))
+        row = chosen ^ rep(negative, width)
+        total = sum_of(total, row, negative)
+        if i + 2 < w.width:
+            done.append(total[:2])
+            total = sext(total[2:], width)
+    return fit(cat(*done, total), x.width + w.width)
 
 
 def _added(one: tuple[Any, int, bool], other: tuple[Any, int, bool]) -> tuple[Any, int, bool]:
@@ -102,10 +95,10 @@ def _added(one: tuple[Any, int, bool], other: tuple[Any, int, bool]) -> tuple[An
     upper = low[step:]
     left = zext(upper, max(width, upper.width))
     right = sext(high, left.width) if signed else zext(high, left.width)
-    return cat(low[:step], _sum(left, right, left.const(0, 1))), shift, signed
+    return cat(low[:step], sum_of(left, right, left.const(0, 1))), shift, signed
 
 
-def _sum(a: Word, b: Word, carry: Word) -> Any:
+def sum_of(a: Word, b: Word, carry: Word) -> Any:
     """a + b + carry of two words of one width, modulo; a bit below the lowest makes the carry.
 
     With that bit the sum is one adder in the eyes of a synthesiser, which would merge it with the next one else, and

@@ -11,7 +11,9 @@ from carrysave.hardware.units.base import UNITS, Register, Unit
 from carrysave.hardware.units.floating import BFLOAT16, FLOAT16, FLOAT32, multiply, plus
 from carrysave.multipliers import MULTIPLIERS, Multiplier
 
-_FORMATS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16}
+_WIDEST = 128  # bits of a sum: twice a product of 32-bit operands
+_TWOS_COMPLEMENT = "signed=true;form=baugh_wooley"
+FORMATS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16}
 
 
 @UNITS.register
@@ -33,15 +35,24 @@ class FixedMac(Unit):
     registered: bool = False
     name = "mac"
     catalog = {
-        "fixed 16": "mac:multiplier=exact:n=16;signed=true",
-        "fixed 8, kept": "mac:multiplier=exact:signed=true,accumulator=24,registered=true",
+        "fixed 4": f"mac:multiplier=exact:n=4;{_TWOS_COMPLEMENT}",
+        "fixed 6": f"mac:multiplier=exact:n=6;{_TWOS_COMPLEMENT}",
+        "fixed 8": f"mac:multiplier=exact:{_TWOS_COMPLEMENT}",
+        "fixed 16": f"mac:multiplier=exact:n=16;{_TWOS_COMPLEMENT}",
+        "fixed 32": f"mac:multiplier=exact:n=32;{_TWOS_COMPLEMENT}",
+        "fixed 8, kept": f"mac:multiplier=exact:{_TWOS_COMPLEMENT},accumulator=24,registered=true",
+        "fixed 8 by magnitudes, kept": "mac:multiplier=exact:signed=true,accumulator=24,registered=true",
         "Mitch-w6, 16": "mac:multiplier=mitchell_w:w=6;n=16",
+        "Mitch-w6, 32": "mac:multiplier=mitchell_w:w=6;n=32",
     }
 
     def check(self) -> None:
         bits = self.of.product_bits
-        if self.accumulator and self.accumulator < bits:
-            raise ValueError(f"mac: accumulator={self.accumulator}; a product of {self.of.spec} has {bits} bits")
+        if self.accumulator and not bits <= self.accumulator <= _WIDEST:
+            raise ValueError(
+                f"mac: accumulator={self.accumulator}; a product of {self.of.spec} has {bits} bits, so a sum takes "
+                f"{bits} to {_WIDEST}, and 0 stands for {bits}"
+            )
 
     @property
     def of(self) -> Multiplier:
@@ -99,9 +110,9 @@ class FloatMac(Unit):
 
     @property
     def inputs(self) -> Mapping[str, int]:
-        to = _FORMATS[self.format if self.accumulator == "same" else self.accumulator]
-        return {"a": _FORMATS[self.format].width, "b": _FORMATS[self.format].width, "c": to.width}
+        to = FORMATS[self.format if self.accumulator == "same" else self.accumulator]
+        return {"a": FORMATS[self.format].width, "b": FORMATS[self.format].width, "c": to.width}
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        to = _FORMATS[self.format if self.accumulator == "same" else self.accumulator]
-        return {"y": plus(multiply(values["a"], values["b"], _FORMATS[self.format], to), values["c"], to)}
+        to = FORMATS[self.format if self.accumulator == "same" else self.accumulator]
+        return {"y": plus(multiply(values["a"], values["b"], FORMATS[self.format], to), values["c"], to)}
