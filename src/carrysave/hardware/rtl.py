@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from amaranth.back import rtlil as amaranth_rtlil
@@ -84,19 +84,15 @@ class Circuit:
     name: str
     module: Any  # an Amaranth Elaboratable
     ports: tuple[Signal, ...]
-    parts: tuple[Circuit, ...] = ()  # circuits that the module has instances of, by name
+    parts: Mapping[str, str] = field(default_factory=dict)  # RTLIL of the modules it has instances of, by name
 
     def rtlil(self) -> str:
         """The circuit as RTLIL, Yosys' own form, the modules of its parts first; the same text in every run."""
-        texts = {name: _TOP.sub("", text) for name, text in self._modules().items() if name != self.name}
-        return "\n".join([*texts.values(), self._text()])
+        return "\n".join([*self.parts.values(), self._text()])
 
-    def _modules(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for part in self.parts:
-            if part.name not in found:
-                found |= part._modules()
-        return {**found, self.name: self._text()}
+    def modules(self) -> dict[str, str]:
+        """RTLIL of the circuit and of its parts by name, none of them marked as the top: parts of a larger one."""
+        return {**self.parts, self.name: _TOP.sub("", self._text())}
 
     def _text(self) -> str:
         text = amaranth_rtlil.convert(self.module, name=self.name, ports=list(self.ports), emit_src=False)

@@ -109,7 +109,8 @@ class Assembly(Unit):
             calls[name] += 1
             return place(name, **inputs)
 
-        found = self.wiring(values, counted)
+        own = {name: values[name] for name in (*self.inputs, *self.own_registers)}
+        found = self.wiring(own, counted)
         odd = [name for name in self._parts if calls[name] != 1]
         if odd:
             raise ValueError(f"{self.name}: {odd[0]} is wired {calls[odd[0]]} times; expected once")
@@ -137,8 +138,9 @@ class Assembly(Unit):
         add("glue", glue, str)
         for where, unit in self._parts.items():
             add(where, unit, lambda port, where=where: pin(where, port))
+        modules = {part: text for circuit in made.values() for part, text in circuit.modules().items()}
         ends = [CLOCK] * self.clocked + [*self.ports, *self.outputs]
-        return Circuit(name, module, tuple(wires[port] for port in ends), tuple(made.values()))
+        return Circuit(name, module, tuple(wires[port] for port in ends), modules)
 
 
 @dataclass(frozen=True, kw_only=True)
