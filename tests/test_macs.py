@@ -94,7 +94,16 @@ def test_a_bfloat16_product_in_float32_and_its_mac():
     assert np.array_equal(got, np.where(np.isnan(want), np.uint32(0x7FC00000), want.view(np.uint32)))
 
 
-@pytest.mark.parametrize("spec", ["exact:n=16;signed=true", "mitchell_w:w=6;n=16", "drum:k=4", "exact:n=6"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(f"exact:n={n};signed=true;form=baugh_wooley" for n in (4, 6, 8, 16)),
+        "exact:n=16;signed=true",
+        "mitchell_w:w=6;n=16",
+        "drum:k=4",
+        "exact:n=6",
+    ],
+)
 def test_fixed_macs_add_the_products_of_their_multiplier(spec: str):
     unit = UNITS.parse(f"mac:multiplier={spec}")
     m, generator = unit.of, np.random.default_rng(0)
@@ -103,6 +112,29 @@ def test_fixed_macs_add_the_products_of_their_multiplier(spec: str):
     c = generator.integers(0, 1 << unit.bits, 5000)
     got = unit.run(a=a % (1 << m.n), b=b % (1 << m.n), c=c)["y"]
     assert np.array_equal(got, (c + product_of(m, a, b)) % (1 << unit.bits))
+
+
+@pytest.mark.parametrize("spec", ["exact:n=32;signed=true;form=baugh_wooley", "mitchell_w:w=6;n=32"])
+def test_macs_of_32_bits_add_in_64(spec: str):
+    unit = UNITS.parse(f"mac:multiplier={spec}")
+    m, generator = unit.of, np.random.default_rng(0)
+    a, b = np.concatenate([generator.integers(-(1 << 31), 1 << 31, (2, 500)), [[-(1 << 31)] * 2, [-(1 << 31), -1]]], 1)
+    c = [int(v) for v in generator.integers(0, 1 << 63, a.size)]
+    words = [PlaneWord.from_ints(np.array(v, dtype=object), w) for v, w in ((a % 2**32, 32), (b % 2**32, 32), (c, 64))]
+    got = unit.evaluate(dict(zip("abc", words, strict=True)))[0]["y"].to_ints()
+    products = [x * y for x, y in zip(a.tolist(), b.tolist(), strict=True)] if m.is_exact else product_of(m, a, b)
+    assert [int(y) for y in got] == [(z + int(p)) % 2**64 for z, p in zip(c, products, strict=True)]
+
+
+def test_the_fixed_macs_of_every_width_are_in_the_catalogue():
+    catalog = UNITS.get("mac").catalog
+    for n in (4, 6, 8, 16, 32):
+        unit = UNITS.parse(catalog[f"fixed {n}"])
+        assert unit.inputs == {"a": n, "b": n, "c": 2 * n} and unit.outputs == {"y": 2 * n}
+        assert unit.of.signed and unit.of.is_exact and unit.spec == catalog[f"fixed {n}"]
+    assert {UNITS.parse(catalog[f"Mitch-w6, {n}"]).of.spec for n in (16, 32)} == {
+        "mitchell_w:n=16,w=6", "mitchell_w:n=32,w=6",
+    }  # fmt: skip
 
 
 def test_a_mac_that_keeps_its_sum():
@@ -121,7 +153,17 @@ def test_a_mac_that_keeps_its_sum():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("mac:multiplier=exact,accumulator=12", "accumulator=12; a product of exact has 16 bits"),
+        (
+            "mac:multiplier=exact,accumulator=12",
+            "accumulator=12; a product of exact has 16 bits, so a sum takes 16 to 128",
+        ),
+        ("mac:multiplier=exact,accumulator=-1", "accumulator=-1; a product of exact has 16 bits"),
+        ("mac:multiplier=exact,accumulator=999", "accumulator=999; .* and 0 stands for 16"),
+        ("mac:multiplier=exact:n=33", "n=33 operand bits; it is defined for 2 to 32"),
+        ("mac:multiplier=exact:form=baugh_wooley", "two's complement by definition; give signed=true with it"),
+        ("mac:multiplier=mitchell_w:n=16", "w must be given, such as mitchell_w:w=6"),
+        ("mac:multiplier=exact:n=16,signed=true", "no parameter 'signed'.*it has: multiplier, accumulator, registered"),
+        ("mac:multiplier=exact,registered=maybe", "registered is true or false, not 'maybe'"),
         ("mac:multiplier=exakt", "unknown multiplier 'exakt'"),
         ("float_mac:float64", "format=float64"),
         ("float_mac:float16,accumulator=float32", "float16 has other exponents"),

@@ -18,7 +18,8 @@ from carrysave.tables import multiply, operand_values, table
 MODELS: dict[str, Any] = {name: getattr(models, name) for name in MULTIPLIERS.names() if hasattr(models, name)}
 MODELS["compressed"] = models.heam
 ALL_PAIRS = (
-    "exact exact:tree=array exact:tree=wallace,adder=ripple exact:adder=brent_kung exact:adder=kogge_stone kulkarni"
+    "exact exact:tree=array exact:tree=wallace,adder=ripple exact:adder=brent_kung exact:adder=kogge_stone"
+    " exact:form=baugh_wooley,signed=true exact:form=baugh_wooley,signed=true,tree=array,adder=ripple kulkarni"
     " kulkarni:depth=3 kulkarni:depth=-1 or_compressed recovery:c=0 recovery:c=6 recovery:c=7 recovery:c=15"
     " planar:level=1 planar:level=3 planar:level=7 venkatachalam truncated:c=0 truncated:c=6 truncated:c=8"
     " truncated:c=14 compressed:heam mitchell mitchell_w:w=2 mitchell_w:w=6 mitchell_w:w=8"
@@ -26,9 +27,10 @@ ALL_PAIRS = (
     " iterative_log:iterations=8 iterative_log:iterations=2,t=3 iterative_log:iterations=2,t=0"
     " hybrid_radix:r=6 hybrid_radix:r=8 drum:k=1 drum:k=4 drum:k=5 drum:k=6 drum:k=7 drum:k=8"
 ).split()
-OWN_SIGN = ("mitchell_w", "hybrid_radix")
+OWN_SIGN = ("mitchell_w", "hybrid_radix", "exact:form=baugh_wooley")
 OTHER_WIDTHS = (
-    "exact:n={n} exact:tree=array,n={n} exact:tree=wallace,n={n} kulkarni:n={n} kulkarni:n={n},depth=2"
+    "exact:n={n} exact:tree=array,n={n} exact:tree=wallace,n={n} exact:form=baugh_wooley,signed=true,n={n}"
+    " exact:form=baugh_wooley,signed=true,tree=wallace,n={n} kulkarni:n={n} kulkarni:n={n},depth=2"
     " or_compressed:n={n} recovery:n={n},c=3 planar:n={n},level=1 planar:n={n},level=3 truncated:n={n},c=5"
     " roba:n={n} tosam:n={n},h=1,t=3 iterative_log:n={n},iterations=2 iterative_log:n={n},iterations=3,t=2"
     " hybrid_radix:n={n},r=6 mitchell:n={n} mitchell_w:n={n},w=4 drum:n={n},k=3 drum:n={n},k=4"
@@ -51,7 +53,8 @@ def wide_operands(n: int, signed: bool) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(n)
     low = -(1 << (n - 1)) if signed else 0
     high = low + (1 << n)
-    corners = [v for v in (low, low + 1, -2, -1, 0, 1, 2, 3, high // 2 - 1, high // 2, high - 2, high - 1) if v >= low]
+    corners = (low, low + 1, -2, -1, 0, 1, 2, 3, high // 2 - 1, high // 2, high - 2, high - 1)
+    corners = [v for v in corners if low <= v < high]
     drawn = rng.integers(low, high, (400, 2)).tolist()
     scaled = [[x >> int(s), y >> int(t)] for (x, y), (s, t) in zip(drawn, rng.integers(0, n, (400, 2)), strict=True)]
     pairs = np.array(drawn + scaled + [[x, y] for x in corners for y in corners], dtype=object)
@@ -90,7 +93,7 @@ def test_other_widths(spec: str, n: int) -> None:
     for signed in (False, True):
         if spec.startswith(OWN_SIGN) and not signed:
             continue
-        m = cs.multiplier(spec.format(n=n) + (",signed=true" if signed else ""))
+        m = cs.multiplier(spec.format(n=n) + (",signed=true" if signed and "signed" not in spec else ""))
         x, y = wide_operands(n, signed)
         expected = expected_product(m, x, y)
         kind = np.int64 if signed else np.uint64
@@ -217,6 +220,8 @@ def test_mitchell_w_of_special_operands() -> None:
         ("kulkarni:n=5", "n=5 is odd"),
         ("kulkarni:depth=7", "of n=8 runs from 0 to 6"),
         ("venkatachalam:n=16", "n=16 operand bits; it is defined for 8 only"),
+        ("exact:form=baugh_wooley", "form=baugh_wooley is two's complement by definition; give signed=true with it"),
+        ("exact:form=booth", "form=booth.*one of magnitudes, baugh_wooley"),
         ("exact:n=33", "n=33 operand bits; it is defined for 2 to 32"),
         ("momeni:variant=5", "momeni: variant=5; 1, 2: design 1, 2 throughout"),
         ("momeni:variant=1,n=3", "defined for 4 to 32"),
