@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from carrysave.bits import Word, add, any_bit, cat, encode, fit, leading_one_hot, shl, shr
+from carrysave.bits import Word, add, any_bit, cat, encode, fit, leading_one_hot, rep, shl, shr
 from carrysave.hardware.units.base import UNITS, Unit
 
 VGG16 = "8/5/6/5/5/5/5/5/5/5/6/5/5"  # Tables II and III, index 6: bits stored of each convolutional layer
@@ -78,23 +78,38 @@ class EnqQuantizer(_Enq):
     """QE: a fixed-point value shifted right by what its layer leaves out.
 
     Ports: `value`, `layer` (the index); `code`, as wide as the layer that stores most. With amounts=ports the C shift
-    amounts are inputs, so that one unit serves any network.
+    amounts are inputs, so that one unit serves any network. A value that arrives in more than q_m bits is stored as
+    the largest code if it is 2^q_m or more.
 
     Attributes:
         bits: of a fixed-point value (q_m).
+        arriving: of a value at the input, `bits` if 0; VGG-16's reach 15000, which takes 14.
         layers: bits stored of each layer (E_i), separated by /.
         amounts: constant or ports.
     """
 
+    arriving: int = 0
     name = "enq_quantizer"
-    catalog = {"QE": "enq_quantizer", "QE, amounts at ports": "enq_quantizer:amounts=ports"}
+    catalog = {
+        "QE": "enq_quantizer:arriving=14",
+        "QE, amounts at ports": "enq_quantizer:amounts=ports,arriving=14",
+        "QE, values of 12 bits": "enq_quantizer",
+    }
+
+    def check(self) -> None:
+        super().check()
+        _check_arriving(self.name, self.arriving, self.bits)
 
     @property
     def inputs(self) -> Mapping[str, int]:
-        return {"value": self.bits, "layer": self._index_bits, **self._amount_ports}
+        return {"value": self.arriving or self.bits, "layer": self._index_bits, **self._amount_ports}
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"code": fit(shr(values["value"], self._amount(values)), max(self.kinds))}
+        value = values["value"]
+        low = value[: self.bits]
+        if value.width > self.bits:  # all ones before the shift are all ones of the layer's code after it
+            low = low | rep(any_bit(value[self.bits :]), self.bits)
+        return {"code": fit(shr(low, self._amount(values)), max(self.kinds))}
 
 
 @UNITS.register
@@ -121,27 +136,32 @@ class KnqQuantizer(Unit):
     Ports: `value`, the centroids `d0`, `d1`, ... in rising order; `code`. Below d0 the code is 0.
 
     Attributes:
-        bits: of a fixed-point value.
+        bits: of a centroid.
+        arriving: of a value at the input, `bits` if 0.
         codes: of how many centroids, a power of two.
     """
 
     bits: int = 12
+    arriving: int = 0
     codes: int = 32
     name = "knq_quantizer"
     catalog = {"QK": "knq_quantizer"}
 
     def check(self) -> None:
         _check_codes(self.name, self.codes)
+        _check_arriving(self.name, self.arriving, self.bits)
 
     @property
     def inputs(self) -> Mapping[str, int]:
-        return {"value": self.bits, **_centroids(self.codes, self.bits)}
+        return {"value": self.arriving or self.bits, **_centroids(self.codes, self.bits)}
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        value = values["value"]
-        one = value.const(1, 1)
+        value, one = values["value"][: self.bits], values["value"].const(1, 1)
         reached = [add(value, ~values[f"d{k}"], carry=one)[-1] for k in range(1, self.codes)]  # value >= d
-        return {"code": encode(leading_one_hot(cat(one, *reached)))}
+        code = encode(leading_one_hot(cat(one, *reached)))
+        if values["value"].width > self.bits:  # above every centroid: the largest code
+            code = code | rep(any_bit(values["value"][self.bits :]), code.width)
+        return {"code": code}
 
 
 @UNITS.register
@@ -180,6 +200,11 @@ def _centroids(codes: int, bits: int) -> dict[str, int]:
 def _check_codes(name: str, codes: int) -> None:
     if codes not in (2, 4, 8, 16, 32, 64, 128, 256):
         raise ValueError(f"{name}: codes={codes}; a power of two from 2 to 256")
+
+
+def _check_arriving(name: str, arriving: int, bits: int) -> None:
+    if arriving and not bits <= arriving <= 32:
+        raise ValueError(f"{name}: arriving={arriving}; a value arrives in {bits} to 32 bits, 0 stands for {bits}")
 
 
 def _one_of(index: Word, wanted: Sequence[int]) -> Any:
