@@ -22,6 +22,7 @@ from carrysave.hardware.units.base import RESET, Unit
 from carrysave.planes import PlaneWord
 
 PLACES = 4  # of each different part, at which its inputs are recorded
+CYCLES = 18  # 17 transitions at 4 places in 128 streams: as many as a single circuit's vectors
 WHOLE_VECTORS = 4_096  # on which the flat netlist is run: its parts are proved one by one
 WHOLE_CELLS = 20_000  # up to which it is: the proof of a large assembly is that of its parts and its glue
 _GLUE_BITS = 2_000_000_000  # bits of random vectors of a glue, which has a port bit for each port bit of its parts
@@ -90,7 +91,7 @@ def assembly_at_clock(
     proofs = {unit: prove(unit, built, vectors) for unit in counts}
     small = sum(n * built.circuits[unit].netlist.cells().total() for unit, n in counts.items()) <= WHOLE_CELLS
     whole = verify_unit(built.netlist(), library, assembly, whole_vectors) if small else None
-    spent = [energies(built, activity) for activity in (streams or (toggling_streams(assembly),))]
+    spent = [energies(built, activity) for activity in (streams or (toggling_streams(assembly, cycles=CYCLES),))]
     found = tuple(
         Piece(
             unit.spec,
