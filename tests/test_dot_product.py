@@ -34,7 +34,7 @@ def weight(code: int, m: int, n: int) -> int:
 @pytest.mark.parametrize("lanes", [1, 2, 5, 8, 11])
 def test_a_dot_product_is_the_sum_of_its_products(n: int, m: int, lanes: int):
     generator = np.random.default_rng(lanes)
-    count, bits = 200, n + m + 6
+    count, bits = 100, n + m + 6
     unit = UNITS.parse(f"dot_product:n={n},m={m},lanes={lanes},accumulator={bits}")
     x = generator.integers(0, 1 << n, (count, lanes))
     w = generator.integers(0, 1 << m, (count, lanes))
@@ -48,10 +48,10 @@ def test_a_dot_product_is_the_sum_of_its_products(n: int, m: int, lanes: int):
     words |= {"w": PlaneWord.from_ints(np.array(packed[1], object), m * lanes), "c": PlaneWord.from_ints(c, bits)}
     for form in ("booth", "native") if m > 2 else ("booth",):
         unit = UNITS.parse(f"dot_product:n={n},m={m},lanes={lanes},accumulator={bits},form={form}")
-        (out,) = unit.steps([words])
+        got = next(unit.steps([words]))["y"].to_ints().tolist()
         for k in range(count):
             total = sum(int(x[k, i]) * weight(int(w[k, i]), m, n) for i in range(lanes))
-            assert int(out["y"].to_ints()[k]) == (int(c[k]) + total) % (1 << bits)
+            assert got[k] == (int(c[k]) + total) % (1 << bits)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 7, 10])
@@ -89,10 +89,12 @@ def test_products_in_twos_complement(a_bits: int, b_bits: int):
         assert next(netlist.steps([words]))["y"].to_ints().tolist() == expected.tolist()
 
 
-def test_floats_multiply_the_same_with_the_product_of_rtl():
+@pytest.mark.parametrize(("format", "bits"), [("float32", 32), ("float16", 16)])
+@pytest.mark.parametrize("form", ["pairs", "booth", "native"])
+def test_floats_multiply_the_same_by_any_multiplier(format: str, bits: int, form: str):
     generator = np.random.default_rng(0)
-    one, other = UNITS.parse("native_float_mac:float32"), UNITS.parse("float_mac:float32")
-    values = {port: generator.integers(0, 1 << 32, 2000) for port in "abc"}
+    one, other = UNITS.parse(f"fpga_float_mac:{format},form={form}"), UNITS.parse(f"float_mac:{format}")
+    values = {port: generator.integers(0, 1 << bits, 2000) for port in "abc"}
     assert np.array_equal(one.run(**values)["y"], other.run(**values)["y"])
 
 

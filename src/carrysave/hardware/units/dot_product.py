@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from carrysave.bits import Word, cat, fit, full_adder, half_adder, rep, sext, times, zext
+from carrysave.bits import Word, cat, fit, full_adder, half_adder, rep, sext, zext
 from carrysave.hardware.units.base import UNITS, Unit
 from carrysave.hardware.units.floating import multiply, plus
 from carrysave.hardware.units.generic_multiplier import product, sum_of
@@ -115,19 +115,21 @@ class DotProduct(Unit):
 
 @UNITS.register
 @dataclass(frozen=True, kw_only=True)
-class NativeFloatMac(Unit):
-    """`float_mac` whose significands are multiplied by the `*` of RTL: by DSP blocks on an FPGA.
+class FpgaFloatMac(Unit):
+    """`float_mac` whose significands are multiplied as FPGAs do.
 
     Ports: `a`, `b`, `c`, `y = c + a*b`, product and sum rounded to nearest even.
 
     Attributes:
         format: float32, bfloat16 or float16.
+        form: of the multiplier, as in `GenericMultiplier`; native is a DSP block or several.
     """
 
     format: Literal["float32", "bfloat16", "float16"] = "float32"
-    name = "native_float_mac"
+    form: Literal["pairs", "booth", "native"] = "native"
+    name = "fpga_float_mac"
     positional = "format"
-    catalog = {"bfloat16, by DSP blocks": "native_float_mac:bfloat16"}
+    catalog = {"bfloat16, by DSP blocks": "fpga_float_mac:bfloat16"}
 
     @property
     def inputs(self) -> Mapping[str, int]:
@@ -135,12 +137,12 @@ class NativeFloatMac(Unit):
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         of = FORMATS[self.format]
-        product = multiply(values["a"], values["b"], of, of, _significands)
-        return {"y": plus(product, values["c"], of)}
 
+        def significands(a: Word, b: Word) -> Any:
+            signed = zext(b, b.width + 2 - b.width % 2)  # not negative, and of an even number of bits
+            return product(a, signed, self.form)[: a.width + b.width]
 
-def _significands(a: Word, b: Word) -> Any:
-    return times(zext(a, a.width + 1), zext(b, b.width + 1))[: a.width + b.width]
+        return {"y": plus(multiply(values["a"], values["b"], of, of, significands), values["c"], of)}
 
 
 def added(terms: Sequence[Word]) -> Any:
