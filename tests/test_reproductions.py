@@ -8,7 +8,7 @@ import pytest
 
 from carrysave.registry import SpecError
 from carrysave.reproductions import REPRODUCTIONS, Check, Reproduction, Setting
-from carrysave.reproductions.base import named, ratio, shown
+from carrysave.reproductions.base import Bars, named, ratio, shown
 from carrysave.reproductions.heam_designs import DESIGNS
 
 
@@ -55,7 +55,7 @@ def test_the_full_library_is_taken_from_the_data(shared_data, monkeypatch):
 def test_the_papers_figure_stands_beside_ours_in_the_terminal():
     from rich.console import Console
 
-    from carrysave.report.reproduced import curves_picture, print_reproduction
+    from carrysave.report.reproduced import picture, print_reproduction
 
     columns = ("design", "area um2", "paper", "delay ps")
     curves = {"area um2|HEAM": [(1.0, 12.5), (2.0, 13.0)], "power uW|HEAM": [(1.0, 16.0)]}
@@ -64,4 +64,14 @@ def test_the_papers_figure_stands_beside_ours_in_the_terminal():
     print_reproduction(made, console)
     text = console.export_text()
     assert "area um2 (paper)" in text and "14.17 (17.53)" in text and "delay ps" in text and "262" in text
-    assert curves_picture(made).startswith(b"\x89PNG")
+    drawn = picture(made)
+    assert drawn is not None and drawn.startswith(b"\x89PNG")
+
+
+def test_stacked_bars_are_drawn_and_nothing_is_not():
+    from carrysave.report.reproduced import picture
+
+    bars = (Bars("area um2", ("float32", "fixed4"), {"adders": (3.0, 1.0), "multipliers": (5.0, 0.5)}),)
+    empty = Reproduction("x", "A table", "paper", ("design",), ())
+    drawn = picture(Reproduction("x", "A table", "paper", ("design",), (), bars=bars))
+    assert drawn is not None and drawn.startswith(b"\x89PNG") and picture(empty) is None

@@ -435,7 +435,7 @@ def reproduce(
 
     from carrysave.paths import write_atomically
     from carrysave.report.progress import shown
-    from carrysave.report.reproduced import curves_picture, print_reproduction
+    from carrysave.report.reproduced import picture, print_reproduction
     from carrysave.reproductions import REPRODUCTIONS, Setting
     from carrysave.reproductions.base import named
 
@@ -452,8 +452,8 @@ def reproduce(
         made = entry.run(Setting(data_root, tuple(liberty or ()), progress))
     if output is not None:
         write_atomically(output, made.markdown(f"carrysave reproduce {name}").encode())
-    if figure is not None and made.curves:
-        write_atomically(figure, curves_picture(made))
+    if figure is not None and (drawn := picture(made)) is not None:
+        write_atomically(figure, drawn)
     if as_json:
         print(json.dumps(made.to_dict(), indent=1))
         return

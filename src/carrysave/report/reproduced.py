@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from carrysave.reproductions import Reproduction
-from carrysave.reproductions.base import Cell, shown
+from carrysave.reproductions.base import Bars, Cell, shown
 
 
 def print_reproduction(made: Reproduction, console: Console) -> None:
@@ -40,22 +41,37 @@ def _with_papers(row: tuple[Cell, ...], k: int, ours: list[int]) -> Text:
     return text
 
 
-def curves_picture(made: Reproduction) -> bytes:
-    """PNG of a reproduction's curves; their keys are "panel|line"."""
+def picture(made: Reproduction) -> bytes | None:
+    """PNG of a reproduction's curves, whose keys are "panel|line", and its bars; None if it has neither."""
     from matplotlib.figure import Figure
 
     panels = list(dict.fromkeys(key.partition("|")[0] for key in made.curves))
-    figure = Figure(figsize=(5.5 * len(panels), 4.2), layout="constrained")
+    count = len(panels) + len(made.bars)
+    if not count:
+        return None
+    figure = Figure(figsize=(5.5 * count, 4.2), layout="constrained")
+    for place, bars in enumerate(made.bars, start=len(panels) + 1):
+        _stack(figure.add_subplot(1, count, place), bars)
     for place, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), place)
+        axes = figure.add_subplot(1, count, place)
         for key, points in made.curves.items():
             if key.partition("|")[0] == panel:
                 axes.plot([x for x, _ in points], [y for _, y in points], "o-", ms=3, lw=1, label=key.partition("|")[2])
         axes.set_xlabel(made.x_axis)
         axes.set_ylabel(panel)
         axes.grid(alpha=0.3)
-    figure.axes[-1].legend(fontsize=7, frameon=False)
+    figure.axes[0 if made.bars else -1].legend(fontsize=7, frameon=False)
     figure.suptitle(made.title, fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
+
+
+def _stack(axes: Any, bars: Bars) -> None:
+    below = [0.0] * len(bars.names)
+    for part, heights in bars.parts.items():
+        axes.bar(range(len(below)), heights, bottom=below, width=0.7, label=part)
+        below = [low + height for low, height in zip(below, heights, strict=True)]
+    axes.set_xticks(range(len(below)), bars.names, rotation=35, ha="right", fontsize=8)
+    axes.set_ylabel(bars.panel)
+    axes.grid(axis="y", alpha=0.3)

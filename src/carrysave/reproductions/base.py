@@ -49,6 +49,15 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """A panel of stacked bars: the height of each part of each bar."""
+
+    panel: str
+    names: tuple[str, ...]
+    parts: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """A table. A column's name says its unit; a figure that does not exist is None and is shown as "-"."""
 
@@ -62,6 +71,7 @@ class Reproduction:
     conditions: tuple[tuple[str, str], ...] = ()
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     x_axis: str = "clock (GHz)"
+    bars: tuple[Bars, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
