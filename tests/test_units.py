@@ -228,9 +228,9 @@ def test_registers_that_copy_an_input_and_feed_an_output_cost_no_buffers():
 
 @pytest.mark.parametrize("width", [1, 63, 64, 70])
 def test_corners_of_ports_of_any_width(width: int):
-    from carrysave.hardware.proof import _mixed
+    from carrysave.hardware.stimuli import mixed
 
-    (word,) = _mixed(np.random.default_rng(0), {"x": width}, 4096).values()
+    (word,) = mixed(np.random.default_rng(0), {"x": width}, 4096).values()
     values = {int(v) for v in word.to_ints().tolist()}
     assert word.width == width and {0, 1, (1 << width) - 1, 1 << width - 1} <= values
     assert width < 63 or len(values) > 2000

@@ -83,7 +83,7 @@ class PlaneWord(Word):
         return self._ripple(~other.planes, ~np.zeros_like(self.planes[0]))._slice(0, self.width)
 
     def _ripple(self, other: np.ndarray, carry: np.ndarray) -> PlaneWord:
-        total = np.empty((self.width + 1, self.planes.shape[1]), dtype=np.uint64)
+        total = np.empty((self.width + 1, self.planes.shape[1]), dtype=np.result_type(self.planes, other))
         for i, (x, y) in enumerate(zip(self.planes, other, strict=True)):
             half = x ^ y
             total[i] = half ^ carry

@@ -31,12 +31,13 @@ _UNITS = {"hz": 1e-9, "khz": 1e-6, "mhz": 1e-3, "ghz": 1.0}
 @dataclass(frozen=True)
 class AtClock:
     """The smallest circuit of one design at a clock, and its power under each activity; `mapped` None where none
-    meets it."""
+    meets it. `proof`: what a hardware unit's circuit was proved on."""
 
     design: str
     frequency_ghz: float
     mapped: Mapped | None
     power: Mapping[str, Power]
+    proof: str = ""
 
 
 def parse_frequencies(text: str) -> list[float]:

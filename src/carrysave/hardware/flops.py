@@ -158,15 +158,18 @@ class Machine:
         """
         state = None
         for values in cycles:
-            some = next(iter(values.values()))
-            state = self.start(some.planes.shape[1], seed) if state is None else state
-            nets, state = self.cycle(self.planes(values), state)
-            yield {
-                port: PlaneWord(
-                    np.stack([nets[port if port in nets else f"{port}[{bit}]"] for bit in range(width)]), some.lanes
-                )
-                for port, width in ports(self.netlist.outputs).items()
-            }
+            words = next(iter(values.values())).planes.shape[1]
+            out, state = self.advance(values, self.start(words, seed) if state is None else state)
+            yield out
+
+    def advance(self, values: Mapping[str, PlaneWord], state: State) -> tuple[dict[str, PlaneWord], State]:
+        """(output ports in one cycle, the state after its edge), given the input ports without the clock."""
+        lanes = next(iter(values.values())).lanes
+        nets, following = self.cycle(self.planes(values), state)
+        return {
+            port: PlaneWord(np.stack([nets[port if port in nets else f"{port}[{bit}]"] for bit in range(width)]), lanes)
+            for port, width in ports(self.netlist.outputs).items()
+        }, following
 
 
 def is_flop(instance: Instance, library: Library) -> bool:

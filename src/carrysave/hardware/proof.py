@@ -1,35 +1,201 @@
-"""Units against their netlists: on all inputs where they can be enumerated, else on corners and random ones."""
+"""Units against their netlists: run on all inputs where they can be enumerated, else on corners and random ones, and
+decided by SAT; each cached by the content of all that it depends on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, lru_cache
 from itertools import tee
-from typing import Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from carrysave import bits, planes
+from carrysave.hardware.equivalence import SECONDS, Advancing, Steps, equal_core, equal_logic
 from carrysave.hardware.flops import Machine
+from carrysave.hardware.induction import unequal_streams
 from carrysave.hardware.library import Library
 from carrysave.hardware.netlist import EXHAUSTIVE_BITS, MismatchError, Netlist, NetlistError, ports
-from carrysave.hardware.units.base import RESET, Unit, random_word
+from carrysave.hardware.registers import Cut
+from carrysave.hardware.stimuli import enumerated, mixed, streams
+from carrysave.hardware.synthesis import cached_rows
+from carrysave.hardware.tools import Tools
+from carrysave.hardware.units.base import Unit
+from carrysave.paths import cache_dir, write_atomically
 from carrysave.planes import PlaneWord
 
 VECTORS = 10_000_000
 _LANES = 1 << 15  # streams side by side: the planes of a few hundred nets then fit a cache
-_CORNER_SHARE = 3  # of eight lanes, how many hold a corner at a port
+_CODE = ("equivalence", "flops", "fpga_netlist", "functions", "induction", "logic", "netlist", "proof", "stimuli")
 
 
 @dataclass(frozen=True)
 class UnitProof:
-    """What was run and agreed. `exhaustive`: a proof, for a combinational unit on all its inputs."""
+    """What was run and agreed, and what SAT decided.
+
+    Attributes:
+        exhaustive: whether the vectors were all inputs of a combinational unit.
+        what: what the vectors were.
+        logic: what was proved by SAT, or not decided, in words (`equivalence` says what each covers).
+    """
 
     vectors: int
     exhaustive: bool
     what: str
+    logic: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.vectors:,} {self.what}, 0 mismatches"
+        return "; ".join([f"{self.vectors:,} {self.what}, 0 mismatches", *self.logic])
+
+    def beside(self, other: UnitProof, name: str) -> UnitProof:
+        """This proof, and what is different in that of a second circuit, called `name`."""
+        if other == self:
+            return self
+        return replace(self, logic=(*self.logic, f"{name}: {other}"))
+
+
+def verified(netlist: Netlist, library: Library, unit: Unit, vectors: int = VECTORS) -> UnitProof:
+    """`verify_unit`, or what it found for the same content before."""
+    return _Kept(unit, (netlist.blif(), library.digest)).vectors(
+        vectors, lambda: verify_unit(netlist, library, unit, vectors)
+    )
+
+
+def prove_unit(
+    unit: Unit,
+    netlist: Netlist,
+    library: Library,
+    rtl: str | Cut,
+    vectors: int = VECTORS,
+    *,
+    tools: Tools | None = None,
+    seconds: float = SECONDS,
+) -> UnitProof:
+    """`verify_unit`, then the same and the netlist's RTL by SAT, for all inputs and states.
+
+    Args:
+        rtl: the BLIF that Yosys lowered the unit's RTL to; of a clocked unit, what `registers.lower_clocked` made.
+        seconds: time limit of each decision; what is not decided is said, and tried again next time.
+
+    Raises:
+        MismatchError: with the first inputs, or those that SAT found, on which they differ.
+        NetlistError: if the ports or the flip-flops are not those of the unit.
+        SynthesisError: if ABC fails.
+    """
+    tools = tools or Tools.installed()
+    proof = verified(netlist, library, unit, vectors)
+    kept, machine = _Kept(unit, (netlist.blif(), library.digest)), Machine(netlist, library)
+    if isinstance(rtl, str):
+        found = kept.decided(
+            ("definition and RTL", rtl, tools.version),
+            lambda: _said(equal_logic(unit, machine, rtl, tools, seconds), "definition and RTL", "inputs", seconds),
+        )
+        return replace(proof, logic=(found,))
+    core = kept.decided(
+        ("core", rtl.core, repr(rtl.flops), tools.version),
+        lambda: _said(equal_core(unit, machine, rtl, tools, seconds), "that of the RTL", "inputs and states", seconds),
+    )
+    return replace(proof, logic=(core, _by_induction(kept, unit, machine, tools, seconds)))
+
+
+def prove_steps(
+    unit: Unit,
+    netlist: Advancing,
+    text: str,
+    vectors: int = VECTORS,
+    *,
+    tools: Tools | None = None,
+    seconds: float = SECONDS,
+) -> UnitProof:
+    """`verify_steps`, then the same by SAT, of a netlist that its text determines. Raises as `prove_unit`."""
+    tools = tools or Tools.installed()
+    kept = _Kept(unit, (text,))
+    proof = kept.vectors(vectors, lambda: verify_steps(netlist, unit, vectors))
+    if unit.clocked:
+        return replace(proof, logic=(_by_induction(kept, unit, netlist, tools, seconds),))
+    found = kept.decided(
+        ("definition", tools.version),
+        lambda: _said(equal_logic(unit, netlist, None, tools, seconds), "the definition", "inputs", seconds),
+    )
+    return replace(proof, logic=(found,))
+
+
+def _by_induction(kept: _Kept, unit: Unit, netlist: Advancing, tools: Tools, seconds: float) -> str:
+    def decide() -> tuple[str, bool]:
+        why = unequal_streams(unit, netlist, tools, seconds)
+        if why:
+            return f"induction by SAT: {why}", False
+        return "equal to its definition by SAT and induction, in all streams", True
+
+    return kept.decided(("induction", tools.version), decide)
+
+
+def _said(equal: tuple[int, int], what: str, of: str, seconds: float) -> tuple[str, bool]:
+    """(what SAT found, whether that is everything)."""
+    decided, total = equal
+    if decided == total:
+        return f"logic equal to {what} by SAT, all {of}", True
+    share = f"{decided} of {total} comparisons of single bits, the others not decided in {seconds:g} s"
+    return f"logic equal to {what} by SAT, all {of}, in {share}", False
+
+
+class _Kept:
+    """Proofs of one netlist of one unit in the cache: looked up by content, written once they have succeeded."""
+
+    def __init__(self, unit: Unit, netlist: tuple[str, ...]):
+        self.parts = (_code(), rtlil_of(unit), repr((unit.spec, unit.settling, unit.registers)), *netlist)
+
+    def vectors(self, vectors: int, compute: Callable[[], UnitProof]) -> UnitProof:
+        """What `compute` proves, or did before. Its errors go through, and nothing is kept."""
+        path = self._path("vectors", str(vectors))
+        known = cached_rows(path)
+        if known is not None:
+            return UnitProof(**{**known[0], "logic": ()})
+        proof = compute()
+        _keep(path, asdict(proof))
+        return proof
+
+    def decided(self, parts: tuple[str, ...], compute: Callable[[], tuple[str, bool]]) -> str:
+        """The text of what `compute` decides, or did before; kept only if it says that this is everything."""
+        path = self._path(*parts)
+        known = cached_rows(path)
+        if known is not None:
+            return known[0]["text"]
+        text, whole = compute()
+        if whole:
+            _keep(path, {"text": text})
+        return text
+
+    def _path(self, *parts: str) -> Path:
+        digest = hashlib.sha256("\0".join((*self.parts, *parts)).encode()).hexdigest()
+        return cache_dir() / "proofs" / digest[:2] / f"{digest}.json.gz"
+
+
+@lru_cache(maxsize=64)
+def rtlil_of(unit: Unit) -> str:
+    """A unit's RTL, made once: for a large one it takes a second."""
+    return unit.circuit().rtlil()
+
+
+def _keep(path: Path, row: Mapping[str, Any]) -> None:
+    write_atomically(path, gzip.compress(json.dumps([row]).encode(), 3))
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of the code that proves, and runs what is proved: another one has to prove everything anew."""
+    here = Path(__file__).parent
+    files = [*(here / f"{name}.py" for name in _CODE), here / "units" / "base.py", bits.__file__, planes.__file__]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+
+
+# ---------------------------------------------------------------- vectors
 
 
 def verify_unit(netlist: Netlist, library: Library, unit: Unit, vectors: int = VECTORS, seed: int = 0) -> UnitProof:
@@ -51,14 +217,6 @@ def verify_unit(netlist: Netlist, library: Library, unit: Unit, vectors: int = V
     return verify_steps(machine, unit, vectors, seed)
 
 
-class Steps(Protocol):
-    """What runs cycle by cycle: a mapped netlist of standard cells or of an FPGA."""
-
-    def steps(self, cycles: Iterable[Mapping[str, PlaneWord]], seed: int | None) -> Iterator[dict[str, PlaneWord]]:
-        """The outputs of each cycle, from a random start."""
-        ...
-
-
 def verify_steps(machine: Steps, unit: Unit, vectors: int = VECTORS, seed: int = 0) -> UnitProof:
     """`verify_unit` of anything that runs. Raises MismatchError, and NetlistError if the inputs are not the unit's."""
     if unit.clocked:
@@ -69,7 +227,7 @@ def verify_steps(machine: Steps, unit: Unit, vectors: int = VECTORS, seed: int =
     generator = np.random.default_rng(seed)
     while done < count:
         lanes = min(_LANES, count - done)
-        values = _enumerated(unit.inputs, done, lanes) if exhaustive else _mixed(generator, unit.inputs, lanes)
+        values = enumerated(unit.inputs, done, lanes) if exhaustive else mixed(generator, unit.inputs, lanes)
         _compare(unit, next(machine.steps([values], seed)), next(unit.steps([values])), values, "")
         done += lanes
     return UnitProof(count, exhaustive, "inputs, all there are" if exhaustive else "random and corner inputs")
@@ -81,53 +239,13 @@ def _streams(machine: Steps, unit: Unit, vectors: int, seed: int) -> UnitProof:
     lanes = min(_LANES, max(64, -(-vectors // cycles)))
     compared = 0
     for run in range(runs):
-        first, second, shown = tee(_stimuli(unit, cycles + unit.settling + 1, lanes, seed + run), 3)
+        first, second, shown = tee(streams(unit, cycles + unit.settling + 1, lanes, seed + run), 3)
         netlist, reading = machine.steps(first, seed + 2 * run), unit.steps(second, seed + 2 * run + 1)
         for t, (one, other, values) in enumerate(zip(netlist, reading, shown, strict=True)):
             if t > unit.settling:
                 _compare(unit, one, other, values, f" in cycle {t}")
                 compared += lanes
     return UnitProof(compared, False, f"random and corner inputs in streams of {cycles} cycles")
-
-
-def _stimuli(unit: Unit, cycles: int, lanes: int, seed: int) -> Iterator[dict[str, PlaneWord]]:
-    """One cycle of reset, then inputs; now and then a later reset, in one lane of sixteen every few cycles."""
-    generator = np.random.default_rng(seed)
-    for t in range(cycles):
-        values = _mixed(generator, unit.inputs, lanes)
-        if unit.has_reset:
-            some = next(iter(values.values())) if values else PlaneWord.from_ints(np.zeros(lanes), 1)
-            rare = random_word(generator, 5, lanes)
-            later = rare[0] & rare[1] & rare[2] & rare[3] & rare[4]
-            values[RESET] = some.const(1, 1) if t == 0 else later
-        yield {port: values[port] for port in unit.ports}
-
-
-def _mixed(generator: np.random.Generator, widths: Mapping[str, int], lanes: int) -> dict[str, PlaneWord]:
-    """Random words, three lanes of eight at each port holding a corner."""
-    values = {}
-    for port, width in widths.items():
-        corners = np.array(_corners(width), dtype=np.uint64 if width <= 64 else object)
-        chosen = PlaneWord.from_ints(corners[generator.integers(0, len(corners), lanes)], width)
-        tosses = random_word(generator, 3, lanes)
-        corner = ~(tosses[2] | (tosses[0] & tosses[1]))  # three of eight
-        values[port] = corner.mux(chosen, random_word(generator, width, lanes))
-    return values
-
-
-def _corners(width: int) -> list[int]:
-    mask = (1 << width) - 1
-    patterns = {v & mask for k in range(width + 1) for v in ((1 << k) - 1, 1 << k, (1 << k) + 1, -(1 << k))}
-    return sorted(patterns)
-
-
-def _enumerated(widths: Mapping[str, int], start: int, lanes: int) -> dict[str, PlaneWord]:
-    index = np.arange(start, start + lanes)
-    values, low = {}, 0
-    for port, width in widths.items():
-        values[port] = PlaneWord.from_ints(index >> low, width)
-        low += width
-    return values
 
 
 def _compare(

@@ -73,7 +73,7 @@ class Tools:
         """Run ABC commands likewise; the texts of `outputs`, and what ABC printed.
 
         ABC goes on after an unknown command, ends with status 0 all the same, and can write an empty file: the log and
-        the outputs are looked at.
+        the outputs are looked at. Without outputs, what it printed is all there is.
         """
         return self._run(stage, self.abc, ("-q", "source -x abc.script"), {**files, "abc.script": commands}, outputs)
 
@@ -96,13 +96,13 @@ class Tools:
             log = _ANSI.sub("", _call(stage, [*command, *arguments], folder, self.seconds))
             error = next((line for line in log.splitlines() if _FAILED.match(line)), None)
             if error:
-                raise SynthesisError(_message(stage, f"it reported {error.strip()!r}", log))
+                raise SynthesisError(failure(stage, f"it reported {error.strip()!r}", log))
             texts = {}
             for name in outputs:
                 written = Path(folder, name)
                 texts[name] = written.read_text() if written.is_file() else ""
                 if not texts[name].strip():
-                    raise SynthesisError(_message(stage, f"it ended without an error but wrote no {name}", log))
+                    raise SynthesisError(failure(stage, f"it ended without an error but wrote no {name}", log))
             return texts, log
 
 
@@ -128,7 +128,7 @@ def _call(stage: str, command: list[str], folder: str, seconds: float) -> str:
         status = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         text = log.read_text(errors="replace")
-        raise ToolTimeout(_message(stage, f"no result after {seconds:g} s, stopped", text)) from None
+        raise ToolTimeout(failure(stage, f"no result after {seconds:g} s, stopped", text)) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -136,11 +136,12 @@ def _call(stage: str, command: list[str], folder: str, seconds: float) -> str:
     text = log.read_text(errors="replace")
     if status:
         how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        raise SynthesisError(_message(stage, f"it {how}", text))
+        raise SynthesisError(failure(stage, f"it {how}", text))
     return text
 
 
-def _message(stage: str, problem: str, log: str) -> str:
+def failure(stage: str, problem: str, log: str) -> str:
+    """The text of an error: what happened at which stage, the last lines of the log, and what to do."""
     lines = [line for line in log.splitlines() if line.strip()][-LOG_LINES:]
     tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
     return (

@@ -11,11 +11,11 @@ from carrysave.hardware.clocked_power import Streams, clocked_energy, toggling_s
 from carrysave.hardware.clocks import AtClock
 from carrysave.hardware.library import Library
 from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, energy
-from carrysave.hardware.proof import VECTORS, UnitProof, verify_unit
-from carrysave.hardware.registers import Clocked, meeting_period, synthesize_clocked_many
+from carrysave.hardware.proof import VECTORS, UnitProof, prove_unit, rtlil_of, verified
+from carrysave.hardware.registers import Clocked, Cut, meeting_period, synthesize_clocked_many
 from carrysave.hardware.resizing import meeting
 from carrysave.hardware.rtl import module_name
-from carrysave.hardware.synthesis import Mapped, Synthesis, make_job, run_jobs
+from carrysave.hardware.synthesis import Mapped, Synthesis, lower, make_job, run_jobs
 from carrysave.hardware.tools import Tools
 from carrysave.hardware.units.base import Unit
 
@@ -31,7 +31,7 @@ class UnitCost:
         min_delay_ps: of the fastest.
         pareto: (area_um2, delay_ps, script) of the circuits that no other one beats, smallest first.
         cells: how many of each cell the smallest has.
-        proof: what the smallest and the fastest were run on.
+        proof: of the smallest, and of the fastest where it is another.
         source: library and flow the figures come from.
     """
 
@@ -47,22 +47,38 @@ class UnitCost:
 
 @dataclass(frozen=True)
 class UnitSynthesis:
-    """What the scripts found for one unit; `clocked` is None for a combinational one."""
+    """What the scripts found for one unit; `clocked` is None for a combinational one.
+
+    `tools` are those that the circuits are proved with; None for the installed ones.
+    """
 
     unit: Unit
     synthesis: Synthesis
     effort: str
     clocked: Clocked | None = None
+    tools: Tools | None = None
+
+    def prove(self, mapped: Mapped, vectors: int = VECTORS) -> UnitProof:
+        """Prove one of the circuits, or one that was sized from them; cached. Raises as `proof.prove_unit`."""
+        tools = self.tools or Tools.installed()
+        if self.clocked:
+            rtl: str | Cut = self.clocked.cut
+        else:
+            rtl = lower(self.synthesis.name, rtlil_of(self.unit), tools)
+        return prove_unit(self.unit, mapped.netlist, self.synthesis.library, rtl, vectors, tools=tools)
 
     def cost(self, vectors: int = VECTORS) -> UnitCost:
-        """Prove the circuits of the Pareto set and sum up. Raises MismatchError for one that is something else."""
+        """Prove the smallest and the fastest circuit, run those between on fewer vectors, and sum up.
+
+        Raises MismatchError for a circuit that is something else, SynthesisError if ABC fails.
+        """
         found, unit = self.synthesis, self.unit
         library, smallest, fastest = found.library, found.smallest, found.fastest
         for mapped in found.pareto[1:-1]:
-            verify_unit(mapped.netlist, library, unit, min(vectors, QUICK_VECTORS))
-        proof = verify_unit(smallest.netlist, library, unit, vectors)
+            verified(mapped.netlist, library, unit, min(vectors, QUICK_VECTORS))
+        proof = self.prove(smallest, vectors)
         if fastest is not smallest:
-            verify_unit(fastest.netlist, library, unit, vectors)
+            proof = proof.beside(self.prove(fastest, vectors), "the fastest circuit")
         source = f"{library.source}; Yosys and ABC, effort {self.effort}, no wires, no clock tree, unloaded outputs"
         if found.failures:
             source += f"; scripts that failed: {', '.join(name for name, _ in found.failures)}"
@@ -92,9 +108,10 @@ class UnitSynthesis:
         chosen = meeting_period(self.clocked, period) if self.clocked else meeting(self.synthesis, period)
         if chosen is None:
             return AtClock(self.unit.spec, frequency_ghz, None, {})
-        verify_unit(chosen.netlist, library, self.unit, vectors)
+        proof = self.prove(chosen, vectors)
         spent = energies(self.unit, chosen, library, streams)
-        return AtClock(self.unit.spec, frequency_ghz, chosen, {e.activity: e.at(frequency_ghz) for e in spent})
+        power = {e.activity: e.at(frequency_ghz) for e in spent}
+        return AtClock(self.unit.spec, frequency_ghz, chosen, power, str(proof))
 
 
 def synthesize_units(
@@ -111,17 +128,17 @@ def synthesize_units(
         SynthesisError, LibraryError: as `synthesis.synthesize` and `registers.synthesize_clocked`.
     """
     chosen, library, tools = list(units), library or compact_library(), tools or Tools.installed()
-    texts = {unit: unit.circuit().rtlil() for unit in chosen}
+    texts = {unit: rtlil_of(unit) for unit in chosen}
     plain, clocked = ([unit for unit in texts if unit.clocked is with_] for with_ in (False, True))
     found: dict[Unit, UnitSynthesis] = {}
     if plain:
         jobs = [make_job(module_name(u.spec), texts[u], library, None, effort, 0.0, tools) for u in plain]
         made = run_jobs(jobs, progress)
-        found |= {u: UnitSynthesis(u, synthesis, effort) for u, synthesis in zip(plain, made, strict=True)}
+        found |= {u: UnitSynthesis(u, synthesis, effort, None, tools) for u, synthesis in zip(plain, made, strict=True)}
     if clocked:
         designs = [(module_name(unit.spec), texts[unit]) for unit in clocked]
         registered = synthesize_clocked_many(designs, library, effort=effort, progress=progress, tools=tools)
-        found |= {u: UnitSynthesis(u, c.synthesis, effort, c) for u, c in zip(clocked, registered, strict=True)}
+        found |= {u: UnitSynthesis(u, c.synthesis, effort, c, tools) for u, c in zip(clocked, registered, strict=True)}
     return [found[unit] for unit in chosen]
 
 
