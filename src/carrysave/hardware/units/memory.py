@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from carrysave.bits import all_bits
 from carrysave.hardware.units.base import CLOCK, UNITS, Register, Unit
 
 if TYPE_CHECKING:
     from carrysave.hardware.rtl import Circuit
 
+Form = Literal["flops", "auto", "distributed", "block"]
 _STYLES = {"distributed": "distributed", "block": "block"}  # `ram_style`, as Xilinx' tools and Yosys read it
 
 
@@ -36,7 +36,7 @@ class Memory(Unit):
 
     depth: int = 8
     width: int = 4
-    form: Literal["flops", "auto", "distributed", "block"] = "flops"
+    form: Form = "flops"
     name = "memory"
     catalog = {"register file": "memory", "odd depth": "memory:depth=5"}
 
@@ -66,7 +66,7 @@ class Memory(Unit):
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         write, at, data = values["write"], values["at"], values["data"]
         words = [values[f"word{k}"] for k in range(self.depth)]
-        following = {f"word{k}": (write & _is(at, k)).mux(data, word) for k, word in enumerate(words)}
+        following = {f"word{k}": here.mux(data, words[k]) for k, here in enumerate(_decoded(write, at, self.depth))}
         return {"word": values["found"], "found": selected(words, values["read"]), **following}
 
     def circuit(self, name: str | None = None) -> Circuit:
@@ -105,5 +105,10 @@ def selected(words: Sequence[Any], address: Any) -> Any:
     return level[0]
 
 
-def _is(address: Any, value: int) -> Any:
-    return all_bits(~(address ^ address.const(value, address.width)))
+def _decoded(enable: Any, address: Any, count: int) -> list[Any]:
+    """A bit for each of the first `count` addresses: `enable` at the given one, 0 at the others."""
+    found = [enable]
+    for k in reversed(range(address.width)):
+        halves = [(one & ~address[k], one & address[k]) for one in found]
+        found = [half for pair in halves for half in pair][: -(-count >> k) if k else count]
+    return found
