@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from carrysave.hardware.fpga_netlist import Counts, FpgaNetlist, parse_json
-from carrysave.hardware.proof import VECTORS, UnitProof, verify_steps
+from carrysave.hardware.proof import VECTORS, UnitProof, prove_steps
 from carrysave.hardware.synthesis import cached_path, cached_rows
 from carrysave.hardware.tools import Tools
 from carrysave.hardware.units.assembly import Assembly, Glue
@@ -117,14 +117,15 @@ def fpga_cost(
         vectors: random inputs to prove it on where they cannot be enumerated.
 
     Raises:
-        SynthesisError: if Yosys fails, hangs or writes nothing: stage, last lines of its log and what to do.
+        SynthesisError: if Yosys or ABC fails, hangs or writes nothing: stage, last lines of its log and what to do.
         MismatchError: if the netlist computes something else than the unit's definition.
     """
     if isinstance(unit, Assembly):
         return _of_assembly(unit, family, dsps=dsps, vectors=vectors, tools=tools)
     circuit = unit.circuit()
     netlist = synthesize_fpga(circuit.name, circuit.rtlil(), family, dsps=dsps, tools=tools)
-    proof = None if netlist.blocks else verify_steps(netlist, unit, vectors)
+    text = repr((netlist.inputs, netlist.outputs, netlist.gates, netlist.flops))
+    proof = None if netlist.blocks else prove_steps(unit, netlist, text, vectors, tools=tools)
     source = f"Yosys synth_xilinx for {FAMILIES[family]}, no place and route; LUT pairs of one carry bit counted once"
     return FpgaCost(unit.spec, family, netlist.counts(), netlist.logic_delay_ps(), proof, source)
 

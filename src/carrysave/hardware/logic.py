@@ -146,7 +146,9 @@ def symbols(graph: Graph, port: str, width: int) -> PlaneWord:
 def of_blif(text: str, given: Mapping[str, Literal], graph: Graph) -> dict[str, Literal]:
     """The outputs of a BLIF text of logic alone, such as Yosys writes, from literals for its inputs.
 
-    Raises NetlistError for anything but logic, a loop, and a net that nothing drives.
+    A net that nothing drives, which Yosys leaves where a bit is of no consequence, is 0, as it is to ABC.
+
+    Raises NetlistError for anything but logic, and for a loop.
     """
     tables, outputs = _tables(text)
     values: dict[str, Literal] = dict(given)
@@ -156,14 +158,9 @@ def of_blif(text: str, given: Mapping[str, Literal], graph: Graph) -> dict[str, 
     except CycleError as error:
         raise NetlistError(f"BLIF: a loop runs through {error.args[1][0]}") from None
     for net in order:
-        if net not in tables:
-            raise NetlistError(f"BLIF: net {net} is driven by nothing")
-        sources, rows = tables[net]
+        sources, rows = tables.get(net, ([], []))
         values[net] = _cover([values[source] for source in sources], rows, Literal(graph, 0))
-    missing = [net for net in outputs if net not in values]
-    if missing:
-        raise NetlistError(f"BLIF: output {missing[0]} is driven by nothing")
-    return {net: values[net] for net in outputs}
+    return {net: values.get(net, Literal(graph, 0)) for net in outputs}
 
 
 def _tables(text: str) -> tuple[dict[str, tuple[list[str], list[list[str]]]], list[str]]:
