@@ -12,7 +12,7 @@ from carrysave.hardware.units import UNITS
 from carrysave.reproductions.base import Cell, Check, Reproduction, Setting, reproduction
 from carrysave.trials import Event
 
-FAMILY = "xcu"  # the thesis's KU115
+FAMILY = "xc7"  # of which Yosys can use a DSP block's adder
 PRECISIONS = ((1, 1), (1, 2), (2, 2), (1, 4), (2, 4), (1, 8), (2, 8), (4, 4), (4, 8), (8, 8), (16, 16), (32, 32))
 SUMMED = 4096  # products that an accumulator holds without overflow
 _VECTORS = 200_000
@@ -22,9 +22,9 @@ _NOTES = (
     f"not say. Ours: the sum of so many products and an accumulator that takes {SUMMED} of them without overflow, by "
     "the number of products, the accumulator's addition included. Activations are unsigned; weights of one bit are "
     "+1 and -1, of two bits ternary, others two's complement; 1-1 counts signs that agree.",
-    "With DSPs allowed, products of 4 bits by 4 stay in LUTs, and Yosys makes more of them of its own `*` than "
-    "Booth rows take. A DSP block's own adder is used where Yosys finds a product and a sum of two in it. Without "
-    "DSPs fixed-point products are Booth rows: half an adder per bit of the weight, in place of one.",
+    "With DSPs allowed a DSP block multiplies and adds: the 25 by 18 bits of the 7 series, of which alone Yosys knows "
+    "how to use the adder too. It leaves 4 bits by 4 in LUTs; where it uses no DSP, the LUTs are those without DSPs. "
+    "These are Booth rows: half an adder per bit of the weight.",
     "Float32 rounds product and sum, each to nearest even, with subnormals; one MAC, no average. Its shifters and "
     "rounding, not its product, take most of the LUTs.",
 )
@@ -60,7 +60,7 @@ def thesis_figure2_8(setting: Setting) -> Reproduction:
     ]
     columns = ("weight-activation", "LUT", "DSP", "LUT, no DSPs", "products added", "accumulator bits")
     conditions = (
-        ("flow", "Yosys synth_xilinx for UltraScale, no place and route; LUT pairs of one carry bit counted once"),
+        ("flow", "Yosys synth_xilinx for 7 series, no place and route; LUT pairs of one carry bit counted once"),
         ("proof", "; ".join(sorted(proofs)) + "; netlists with DSPs are counted and not run"),
     )
     return Reproduction(
@@ -81,7 +81,7 @@ def _point(label: str, native: str, own: str, lanes: int, accumulator: int, proo
     with_dsps = fpga_cost(UNITS.parse(native), FAMILY, vectors=_VECTORS)
     without = fpga_cost(UNITS.parse(own), FAMILY, dsps=False, vectors=_VECTORS)
     proofs.add(str(without.proof))
-    counts = with_dsps.counts
+    counts = with_dsps.counts if with_dsps.counts.dsps else without.counts
     return Point(label, lanes, accumulator, counts.luts / lanes, counts.dsps / lanes, without.counts.luts / lanes)
 
 

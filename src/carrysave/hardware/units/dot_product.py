@@ -71,6 +71,10 @@ class DotProduct(Unit):
         if self.n == 1:
             return {"y": sum_of(c, zext(popcount(~(x ^ w)), self.accumulator), c.const(0, 1))}
         lanes = [(x[k * self.n : (k + 1) * self.n], w[k * self.m : (k + 1) * self.m]) for k in range(self.lanes)]
+        if self.form == "native" and self.m > 2:  # plain sums, one after the other: a DSP block has an adder of its own
+            for a, b in lanes:
+                c = fit(c + sext(product(a, b, self.form), self.accumulator), self.accumulator)
+            return {"y": c}
         if self.m <= 2:
             total, carry = self._few_bits(lanes)
         else:
