@@ -221,7 +221,9 @@ def test_synth_has_a_row_for_each_clock(here: Path) -> None:
     assert json.loads(again.stdout) == record
     text = run(*arguments).stdout
     missed = [line.split() for line in text.splitlines() if line.split()[:1] == ["90"]]
-    assert missed == [["90", "-", "-", "-", "-"]] * 2 and "input toggle rate 0.1" in text
+    assert [line[:4] for line in missed] == [["90", "not", "met", "≥"]] * 2 and "input toggle rate 0.1" in text
+    for row in (rows[2], rows[5]):
+        assert f"no circuit meets 90 GHz (11.11 ps): the fastest found takes {row['fastest_ps']:.1f} ps" in text
 
 
 def test_synth_under_the_operands_of_a_calibration(here: Path) -> None:

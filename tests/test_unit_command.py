@@ -62,7 +62,29 @@ def test_synth_at_clocks_takes_units_and_multipliers():
     assert made.exit_code == 0, made.output
     rows = {(row["spec"], row["frequency_ghz"]): row for row in json.loads(made.stdout)["rows"]}
     assert rows["rccm:2add,n=4", 1.0]["met"] and rows["exact:n=4", 1.0]["met"]
-    assert not rows["rccm:2add,n=4", 50.0]["met"]
+    assert rows["rccm:2add,n=4", 1.0]["proof"].endswith("logic equal to definition and RTL by SAT, all inputs")
+    missed = rows["rccm:2add,n=4", 50.0]
+    assert not missed["met"] and missed["fastest_ps"] > 20 and "proof" not in missed
+    said = f"rccm:2add,n=4: no circuit meets 50 GHz (20 ps): the fastest found takes {missed['fastest_ps']:.1f} ps"
+    notes = json.loads(made.stdout)["notes"]
+    assert any(note.startswith(said) for note in notes) and "give a slower clock, --effort normal" in notes[-1]
+    assert sum(note.startswith("exact:n=4: 256 inputs, all there are") for note in notes) == 1
+
+
+@pytest.mark.parametrize("spec", ["rccm:2add,n=4", "rccm:2add,n=4,pipelined=true"])
+def test_a_clock_that_nothing_meets_is_an_error_with_the_fastest_there_is(spec: str):
+    made = call("synth", spec, "--frequency", "500GHz,400GHz", "--effort", "quick")
+    assert made.exit_code == 2 and "Traceback" not in made.output
+    text = made.stderr[made.stderr.index("carrysave: ") :]
+    fastest = synthesize_units([UNITS.parse(spec)], effort="quick")[0].synthesis.fastest.delay_ps
+    assert text == (
+        f"carrysave: no clock is met.\n"
+        f"  {spec}: no circuit meets 500 GHz (2 ps): the fastest found takes {fastest:.1f} ps, which is "
+        f"{1000 / fastest:.3g} GHz\n"
+        f"  {spec}: no circuit meets 400 GHz (2.5 ps): the fastest found takes {fastest:.1f} ps, which is "
+        f"{1000 / fastest:.3g} GHz\n"
+        "  To meet it: give a slower clock, --effort normal, or a circuit with fewer gates between registers.\n"
+    )
 
 
 def test_synth_for_an_fpga():
@@ -70,6 +92,23 @@ def test_synth_for_an_fpga():
     assert made.exit_code == 0, made.output
     assert "exact:n=4: 256 inputs, all there are" in made.output and "663,360 LUT" in made.output
     assert "no routing" in made.output
+
+
+def test_units_made_of_units_are_shown_part_by_part():
+    shown = call("show", "mvtu", "--effort", "quick")
+    assert shown.exit_code == 0, shown.output
+    assert "glue of mvtu" in shown.output and "timed as one netlist" in shown.output
+    record = json.loads(call("show", "mvtu", "--effort", "quick", "--json").stdout)
+    at = record["at_clock"]
+    assert at["area_um2"] == pytest.approx(sum(part["count"] * part["area_um2"] for part in at["parts"]))
+    assert at["delay_ps"] < 1000 and len(at["parts"]) > 3 and "0 mismatches" in at["proof"]
+    assert record["inputs"]["rst"] == 1 and record["register_bits"] > 10
+
+    made = call("synth", "mvtu", "exact:n=4", "--frequency", "1GHz,100GHz", "--effort", "quick", "--json")
+    assert made.exit_code == 0, made.output
+    rows = {(row["spec"], row["frequency_ghz"]): row for row in json.loads(made.stdout)["rows"]}
+    assert [spec for spec, _ in rows] == ["mvtu"] * 2 + ["exact:n=4"] * 2
+    assert rows["mvtu", 1.0]["area_um2"] == pytest.approx(at["area_um2"]) and not rows["mvtu", 100.0]["met"]
 
 
 def test_list_units():

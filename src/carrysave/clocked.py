@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -74,7 +74,7 @@ def at_frequencies(
     return {
         "rows": ordered,
         "activities": [vectors.label for vectors in activities[0]],
-        "notes": list(notes),
+        "notes": [*notes, *unmet(ordered, effort)],
         "source": f"{library.source}; Yosys and ABC, effort {effort}, no wires; delay with unloaded outputs, power "
         f"with {OUTPUT_LOAD_FF:g} fF at each output, one product per cycle, no glitches",
     }
@@ -89,6 +89,10 @@ def row(at: AtClock) -> dict[str, Any]:
             "delay_ps": at.mapped.delay_ps,
             "script": at.mapped.script,
         }
+    elif at.fastest_ps is not None:
+        entry["fastest_ps"] = at.fastest_ps
+    if at.proof:
+        entry["proof"] = at.proof
     power = {
         label: {
             **{key: value if isinstance(value, str) else _plain(value) for key, value in asdict(p).items()},
@@ -98,6 +102,27 @@ def row(at: AtClock) -> dict[str, Any]:
         for label, p in at.power.items()
     }
     return entry | {"power": power}
+
+
+def unmet(rows: Sequence[Mapping[str, Any]], effort: str) -> list[str]:
+    """A sentence for each row whose clock no circuit meets: how fast the design is, and what to do.
+
+    Raises ValueError if that is all rows.
+    """
+    found = []
+    for entry in (entry for entry in rows if not entry["met"]):
+        text = f"{entry['spec']}: no circuit meets {entry['frequency_ghz']:g} GHz"
+        if (fastest := entry.get("fastest_ps")) is not None:
+            text += f" ({1000 / entry['frequency_ghz']:.4g} ps): the fastest found takes {fastest:.1f} ps"
+            text += f", which is {1000 / fastest:.3g} GHz" if fastest > 0 else ""
+        found.append(text)
+    if not found:
+        return []
+    advice = "give a slower clock" + (", --effort normal" if effort == "quick" else "")
+    found.append(f"To meet it: {advice}, or a circuit with fewer gates between registers.")
+    if len(found) > len(rows):
+        raise ValueError("\n  ".join(["no clock is met.", *found]))
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from carrysave.clocked import row
+from carrysave.clocked import row, unmet
 from carrysave.description import first_sentence
+from carrysave.hardware.proof import VECTORS
 from carrysave.trials import Event, Progress, silent
 
 CLOCK_GHZ = 1.0  # of the power that `show` gives
-VECTORS = 10_000_000
 
 
 def _library(liberty: Sequence[Path]) -> Any:
@@ -117,7 +117,11 @@ def units_at_frequencies(
     return {
         "rows": rows,
         "activities": list(dict.fromkeys(power["activity"] for power in powers)),
-        "notes": list(dict.fromkeys(note for power in powers for note in power["notes"])),
+        "notes": [
+            *dict.fromkeys(note for power in powers for note in power["notes"]),
+            *dict.fromkeys(f"{entry['spec']}: {entry['proof']}" for entry in rows if "proof" in entry),
+            *unmet(rows, effort),
+        ],
         "source": f"{library.source}; Yosys and ABC, effort {effort}, no wires, no clock tree; delay (of units with "
         f"registers the shortest period) with unloaded outputs, power with {OUTPUT_LOAD_FF:g} fF at each output, one "
         "operation per cycle, no glitches",

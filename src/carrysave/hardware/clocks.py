@@ -31,13 +31,19 @@ _UNITS = {"hz": 1e-9, "khz": 1e-6, "mhz": 1e-3, "ghz": 1.0}
 @dataclass(frozen=True)
 class AtClock:
     """The smallest circuit of one design at a clock, and its power under each activity; `mapped` None where none
-    meets it. `proof`: what a hardware unit's circuit was proved on."""
+    meets it.
+
+    Attributes:
+        proof: what a hardware unit's circuit was proved on.
+        fastest_ps: delay or period of the fastest circuit that the scripts found.
+    """
 
     design: str
     frequency_ghz: float
     mapped: Mapped | None
     power: Mapping[str, Power]
     proof: str = ""
+    fastest_ps: float | None = None
 
 
 def parse_frequencies(text: str) -> list[float]:
@@ -91,7 +97,8 @@ def at_clocks(
             for vectors in activities:
                 spent = cached_energy(mapped.netlist, syntheses[0].library, vectors, output_load_ff)
                 power[vectors.label] = spent.at(frequency)
-        rows.append(AtClock(design, frequency, mapped, power))
+        fastest = min(synthesis.fastest.delay_ps for synthesis in syntheses)
+        rows.append(AtClock(design, frequency, mapped, power, fastest_ps=fastest))
     return rows
 
 

@@ -101,17 +101,18 @@ class UnitSynthesis:
 
         Raises:
             ValueError: for a clock that is not positive.
+            MismatchError, SynthesisError: as `prove`.
         """
         if not 0 < frequency_ghz < float("inf"):
             raise ValueError(f"frequency_ghz={frequency_ghz}: a clock is positive and finite")
-        period, library = 1000.0 / frequency_ghz, self.synthesis.library
+        period, library, fastest = 1000.0 / frequency_ghz, self.synthesis.library, self.synthesis.fastest.delay_ps
         chosen = meeting_period(self.clocked, period) if self.clocked else meeting(self.synthesis, period)
         if chosen is None:
-            return AtClock(self.unit.spec, frequency_ghz, None, {})
+            return AtClock(self.unit.spec, frequency_ghz, None, {}, fastest_ps=fastest)
         proof = self.prove(chosen, vectors)
         spent = energies(self.unit, chosen, library, streams)
         power = {e.activity: e.at(frequency_ghz) for e in spent}
-        return AtClock(self.unit.spec, frequency_ghz, chosen, power, str(proof))
+        return AtClock(self.unit.spec, frequency_ghz, chosen, power, str(proof), fastest)
 
 
 def synthesize_units(

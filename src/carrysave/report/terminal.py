@@ -184,7 +184,8 @@ def print_clocks(record: dict[str, Any], console: Console) -> None:
         name = row["spec"] if row["spec"] != last else ""
         last = row["spec"]
         if not row["met"]:
-            table.add_row(name, f"{row['frequency_ghz']:g}", *["-"] * (2 + len(activities) + 1))
+            fastest = f"≥ {tables.number(row['fastest_ps'], 1)}" if "fastest_ps" in row else "-"
+            table.add_row(name, f"{row['frequency_ghz']:g}", "not met", fastest, *["-"] * (len(activities) + 1))
             continue
         figures = [row["power"][activity] for activity in activities]
         table.add_row(
