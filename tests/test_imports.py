@@ -34,7 +34,7 @@ ORDER = [
     {"reproductions"},
     {"report"},
     {"description", "clocked"},
-    {"run_command", "design_command", "unit_command"},
+    {"run_command", "design_command", "assembly_command", "unit_command"},
     {"cli"},
 ]
 PLACE = {part: place for place, parts in enumerate(ORDER) for part in parts}

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from carrysave.assembly_command import assemblies_at_clocks, describe_assembly
 from carrysave.clocked import row, unmet
 from carrysave.description import first_sentence
 from carrysave.hardware.proof import VECTORS
@@ -64,9 +65,12 @@ def describe_unit(spec: str, liberty: Sequence[Path] = (), effort: str = "normal
     from carrysave.hardware.anatomy import critical_path
     from carrysave.hardware.unit_cost import synthesize_units
     from carrysave.hardware.units import UNITS
+    from carrysave.hardware.units.assembly import Assembly
 
     _check_effort(effort)
     unit, library = UNITS.parse(spec), _library(liberty)
+    if isinstance(unit, Assembly):
+        return describe_assembly(unit, library, effort, CLOCK_GHZ, VECTORS)
     (found,) = synthesize_units([unit], library, effort)
     price, at = found.cost(VECTORS), found.at_clock(CLOCK_GHZ, vectors=VECTORS)
     circuits = (("fastest", found.synthesis.fastest), ("smallest", found.synthesis.smallest))
@@ -100,19 +104,24 @@ def units_at_frequencies(
     from carrysave.hardware.clocks import parse_frequencies
     from carrysave.hardware.power import OUTPUT_LOAD_FF
     from carrysave.hardware.unit_cost import synthesize_units
+    from carrysave.hardware.units.assembly import Assembly
     from carrysave.hardware.units.of_multiplier import any_unit
 
     _check_effort(effort)
     clocks, library = parse_frequencies(frequencies), _library(liberty)
     units = list(dict.fromkeys(any_unit(spec) for spec in specs))
+    single = [unit for unit in units if not isinstance(unit, Assembly)]
     made = synthesize_units(
-        units, library, effort, progress=lambda done, total, name: progress(Event("synthesis", name, done, total))
+        single, library, effort, progress=lambda done, total, name: progress(Event("synthesis", name, done, total))
     )
-    rows = []
-    for found in made:
+    found = []
+    for synthesis in made:
         for clock in clocks:
-            rows.append(row(found.at_clock(clock, vectors=VECTORS)))
-            progress(Event("clock", f"{found.unit.spec} at {clock:g} GHz", len(rows), len(made) * len(clocks)))
+            found.append(row(synthesis.at_clock(clock, vectors=VECTORS)))
+            progress(Event("clock", f"{synthesis.unit.spec} at {clock:g} GHz", len(found), len(made) * len(clocks)))
+    whole = [unit for unit in units if isinstance(unit, Assembly)]
+    found += assemblies_at_clocks(whole, clocks, library, effort, VECTORS, progress)
+    rows = sorted(found, key=lambda entry: [unit.spec for unit in units].index(entry["spec"]))
     powers = [power for entry in rows for power in entry["power"].values()]
     return {
         "rows": rows,
@@ -147,6 +156,7 @@ def on_fpga(specs: Sequence[str], name: str, *, dsps: bool = True, progress: Pro
         entry = asdict(cost.counts) | {"others": dict(cost.counts.others)}
         share = device.shares(cost.counts) if device else {}
         proof = str(cost.proof) if cost.proof else None
+        proof = f"part by part, each on at least {proof}" if proof and cost.parts else proof
         rows.append({"spec": cost.spec, **entry, "logic_delay_ps": cost.logic_delay_ps, "proof": proof, "share": share})
     return {
         "family": family,

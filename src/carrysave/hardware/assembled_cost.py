@@ -16,7 +16,7 @@ from carrysave.hardware.assembled import AssemblySynthesis, Built
 from carrysave.hardware.clocked_power import Streams, clocked_energy, toggling_streams
 from carrysave.hardware.flat import pieces
 from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, Power
-from carrysave.hardware.proof import VECTORS, UnitProof, verify_unit
+from carrysave.hardware.proof import VECTORS, UnitProof, verified
 from carrysave.hardware.units.assembly import Assembly, Glue, Observed, pin
 from carrysave.hardware.units.base import RESET, Unit
 from carrysave.planes import PlaneWord
@@ -25,7 +25,6 @@ PLACES = 4  # of each different part, at which its inputs are recorded
 CYCLES = 18  # 17 transitions at 4 places in 128 streams: as many as a single circuit's vectors
 WHOLE_VECTORS = 4_096  # on which the flat netlist is run: its parts are proved one by one
 WHOLE_CELLS = 20_000  # up to which it is: the proof of a large assembly is that of its parts and its glue
-_GLUE_BITS = 2_000_000_000  # bits of random vectors of a glue, which has a port bit for each port bit of its parts
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,9 @@ def assembly_at_clock(
     if built is None or built.period_ps > 1000.0 / frequency_ghz:
         return AssemblyAtClock(assembly.spec, frequency_ghz, built.period_ps if built else None, False)
     counts = pieces(assembly)
-    proofs = {unit: prove(unit, built, vectors) for unit in counts}
+    proofs = {unit: synthesis.found[unit].prove(built.circuits[unit], vectors) for unit in counts}
     small = sum(n * built.circuits[unit].netlist.cells().total() for unit, n in counts.items()) <= WHOLE_CELLS
-    whole = verify_unit(built.netlist(), library, assembly, whole_vectors) if small else None
+    whole = verified(built.netlist(), library, assembly, whole_vectors) if small else None
     spent = [energies(built, activity) for activity in (streams or (toggling_streams(assembly, cycles=CYCLES),))]
     found = tuple(
         Piece(
@@ -105,13 +104,6 @@ def assembly_at_clock(
     )
     power = {e.label: e.power(frequency_ghz, counts) for e in spent}
     return AssemblyAtClock(assembly.spec, frequency_ghz, built.period_ps, True, found, built.area_um2, power, whole)
-
-
-def prove(unit: Unit, built: Built, vectors: int) -> UnitProof:
-    """Run one piece's circuit against its definition. Raises MismatchError."""
-    if isinstance(unit, Glue):
-        vectors = min(vectors, max(1, _GLUE_BITS // sum(unit.inputs.values())))
-    return verify_unit(built.circuits[unit].netlist, built.library, unit, vectors)
 
 
 # ---------------------------------------------------------------- power

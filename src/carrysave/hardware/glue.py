@@ -21,13 +21,15 @@ from carrysave.hardware.netlist import (
     sort_topologically,
     tied,
 )
-from carrysave.hardware.registers import Clocked, joined, lower_clocked, meeting_period
+from carrysave.hardware.proof import VECTORS, UnitProof, prove_unit
+from carrysave.hardware.registers import Clocked, Cut, joined, lower_clocked, meeting_period
 from carrysave.hardware.resizing import meeting
 from carrysave.hardware.rtl import module_name
 from carrysave.hardware.synthesis import Mapped, Synthesis, lower, make_core_job, run_jobs
 from carrysave.hardware.tools import Tools
 from carrysave.hardware.units.assembly import Glue
 
+_BITS = 2_000_000_000  # of random vectors in a proof: a glue has a port bit for each port bit of its parts
 FANOUT = 12  # places that one gate feeds before buffers are put in
 _CLOSE = 1.25  # a buffer whose delay under that load is within this factor of the fastest one's is fast enough
 _CONSTANT_ROWS = {(): "_const0_", ("1",): "_const1_"}
@@ -95,13 +97,23 @@ def strip_wires(blif: str) -> Stripped:
 
 @dataclass(frozen=True)
 class GlueSynthesis:
-    """What the scripts found for a glue, freed of its wires; `clocked` if it has registers."""
+    """What the scripts found for a glue, freed of its wires; `clocked` if it has registers.
+
+    `rtl` is what it is proved against: the BLIF that Yosys lowered it to, with registers the whole `Cut`.
+    """
 
     unit: Glue
     library: Library
     synthesis: Synthesis
     wires: tuple[tuple[str, str], ...]
     clocked: Clocked | None
+    rtl: str | Cut
+    tools: Tools
+
+    def prove(self, mapped: Mapped, vectors: int = VECTORS) -> UnitProof:
+        """Prove one of the circuits that `at` gives; cached. Raises as `proof.prove_unit`."""
+        vectors = min(vectors, max(1, _BITS // sum(self.unit.inputs.values())))
+        return prove_unit(self.unit, mapped.netlist, self.library, self.rtl, vectors, tools=self.tools)
 
     @property
     def wires_only(self) -> bool:
@@ -132,14 +144,16 @@ def synthesize_glue(glue: Glue, library: Library, effort: str, tools: Tools | No
     name = f"{module_name(glue.of.spec)}_glue"
     text = glue.circuit(name).rtlil()
     if not glue.clocked:
-        stripped = strip_wires(lower(name, text, tools))
-        return GlueSynthesis(glue, library, _mapped(name, stripped, library, effort, tools), stripped.wires, None)
+        rtl = lower(name, text, tools)
+        stripped = strip_wires(rtl)
+        logic = _mapped(name, stripped, library, effort, tools)
+        return GlueSynthesis(glue, library, logic, stripped.wires, None, rtl, tools)
     cut = lower_clocked(name, text, library, tools)
     stripped = strip_wires(cut.core)
     core = _mapped(name, stripped, library, effort, tools)
-    cut = replace(cut, wires=stripped.wires)
-    whole = joined(cut, core)
-    return GlueSynthesis(glue, library, whole, stripped.wires, Clocked(whole, cut, core))
+    freed = replace(cut, wires=stripped.wires)
+    whole = joined(freed, core)
+    return GlueSynthesis(glue, library, whole, stripped.wires, Clocked(whole, freed, core), cut, tools)
 
 
 def _mapped(name: str, stripped: Stripped, library: Library, effort: str, tools: Tools) -> Synthesis:

@@ -25,6 +25,9 @@ def _ports(widths: dict[str, int]) -> str:
 
 def print_unit(record: dict[str, Any], console: Console) -> None:
     """What `carrysave show` prints of a unit; `record` is what its --json prints."""
+    if "parts" in record["at_clock"] or "cost" not in record:
+        _print_assembly(record, console)
+        return
     console.print()
     console.print(Text(record["spec"], "bold"), Text(record["description"], "dim"))
     registers = {name: register["width"] for name, register in record["registers"].items()}
@@ -48,6 +51,35 @@ def print_unit(record: dict[str, Any], console: Console) -> None:
     side = Table.grid(padding=(0, 4))
     side.add_row(*(_path(which, path) for which, path in record["critical_paths"].items()))
     console.print(side)
+
+
+def _print_assembly(record: dict[str, Any], console: Console) -> None:
+    """A unit made of units: what each of its parts takes at the clock."""
+    console.print()
+    console.print(Text(record["spec"], "bold"), Text(record["description"], "dim"))
+    console.print(Text(f"in {_ports(record['inputs'])}; out {_ports(record['outputs'])}", "dim"))
+    if record["register_bits"]:
+        console.print(Text(f"registers: {record['register_bits']:,} bits, clk", "dim"))
+    at = record["at_clock"]
+    if not at["met"]:
+        fastest = f"; the fastest found takes {at['fastest_ps']:,.0f} ps" if "fastest_ps" in at else ""
+        console.print(Text.assemble(("Power  ", "bold"), f"no circuit meets {at['frequency_ghz']:g} GHz{fastest}"))
+        return
+    table = _table("Part", "Times", "Area µm²", "of it", f"µW at {at['frequency_ghz']:g} GHz", "of it ")
+    (activity, whole), *_ = at["power"].items()
+    for part in sorted(at["parts"], key=lambda part: -part["count"] * part["area_um2"]):
+        area, power = (part["count"] * x for x in (part["area_um2"], part["power"][activity]["total_uw"]))
+        shares = [f"{100 * x / total:.1f} %" for x, total in ((area, at["area_um2"]), (power, whole["total_uw"]))]
+        figures = [tables.number(area, 2), shares[0], tables.number(power, 2), shares[1]]
+        table.add_row(part["spec"], f"{part['count']:,}", *figures)
+    table.add_section()
+    table.add_row("whole", "", tables.number(at["area_um2"], 2), "", tables.number(whole["total_uw"], 2), "")
+    console.print(table)
+    console.print(Text(f"{activity}; shortest period {at['delay_ps']:,.1f} ps, timed as one netlist", "dim"))
+    console.print(Text(record["source"], "dim"))
+    for part in at["parts"]:
+        console.print(Text.assemble(("Proof  ", "bold"), f"{part['spec']}: {part['proof']}"))
+    console.print(Text.assemble(("Proof  ", "bold"), f"the whole: {at['proof']}"))
 
 
 def _path(which: str, path: dict[str, Any]) -> Table:
