@@ -97,7 +97,7 @@ def test_a_bfloat16_product_in_float32_and_its_mac():
 @pytest.mark.parametrize(
     "spec",
     [
-        *(f"exact:n={n};signed=true;form=baugh_wooley" for n in (4, 6, 8, 16)),
+        *(f"exact:n={n};signed=true;form={form}" for n in (4, 6, 8, 16) for form in ("baugh_wooley", "booth")),
         "exact:n=16;signed=true",
         "mitchell_w:w=6;n=16",
         "drum:k=4",
@@ -114,7 +114,7 @@ def test_fixed_macs_add_the_products_of_their_multiplier(spec: str):
     assert np.array_equal(got, (c + product_of(m, a, b)) % (1 << unit.bits))
 
 
-@pytest.mark.parametrize("spec", ["exact:n=32;signed=true;form=baugh_wooley", "mitchell_w:w=6;n=32"])
+@pytest.mark.parametrize("spec", ["exact:n=32;signed=true;form=booth", "mitchell_w:w=6;n=32"])
 def test_macs_of_32_bits_add_in_64(spec: str):
     unit = UNITS.parse(f"mac:multiplier={spec}")
     m, generator = unit.of, np.random.default_rng(0)

@@ -19,7 +19,8 @@ MODELS: dict[str, Any] = {name: getattr(models, name) for name in MULTIPLIERS.na
 MODELS["compressed"] = models.heam
 ALL_PAIRS = (
     "exact exact:tree=array exact:tree=wallace,adder=ripple exact:adder=brent_kung exact:adder=kogge_stone"
-    " exact:form=baugh_wooley,signed=true exact:form=baugh_wooley,signed=true,tree=array,adder=ripple kulkarni"
+    " exact:form=baugh_wooley,signed=true exact:form=baugh_wooley,signed=true,tree=array,adder=ripple"
+    " exact:form=booth,signed=true exact:form=booth,signed=true,tree=array,adder=ripple kulkarni"
     " kulkarni:depth=3 kulkarni:depth=-1 or_compressed recovery:c=0 recovery:c=6 recovery:c=7 recovery:c=15"
     " planar:level=1 planar:level=3 planar:level=7 venkatachalam truncated:c=0 truncated:c=6 truncated:c=8"
     " truncated:c=14 compressed:heam mitchell mitchell_w:w=2 mitchell_w:w=6 mitchell_w:w=8"
@@ -27,13 +28,14 @@ ALL_PAIRS = (
     " iterative_log:iterations=8 iterative_log:iterations=2,t=3 iterative_log:iterations=2,t=0"
     " hybrid_radix:r=6 hybrid_radix:r=8 drum:k=1 drum:k=4 drum:k=5 drum:k=6 drum:k=7 drum:k=8"
 ).split()
-OWN_SIGN = ("mitchell_w", "hybrid_radix", "exact:form=baugh_wooley")
+OWN_SIGN = ("mitchell_w", "hybrid_radix", "exact:form=")
 OTHER_WIDTHS = (
     "exact:n={n} exact:tree=array,n={n} exact:tree=wallace,n={n} exact:form=baugh_wooley,signed=true,n={n}"
-    " exact:form=baugh_wooley,signed=true,tree=wallace,n={n} kulkarni:n={n} kulkarni:n={n},depth=2"
-    " or_compressed:n={n} recovery:n={n},c=3 planar:n={n},level=1 planar:n={n},level=3 truncated:n={n},c=5"
-    " roba:n={n} tosam:n={n},h=1,t=3 iterative_log:n={n},iterations=2 iterative_log:n={n},iterations=3,t=2"
-    " hybrid_radix:n={n},r=6 mitchell:n={n} mitchell_w:n={n},w=4 drum:n={n},k=3 drum:n={n},k=4"
+    " exact:form=booth,signed=true,n={n} exact:form=booth,signed=true,tree=wallace,n={n} kulkarni:n={n}"
+    " kulkarni:n={n},depth=2 or_compressed:n={n} recovery:n={n},c=3 planar:n={n},level=1 planar:n={n},level=3"
+    " truncated:n={n},c=5 roba:n={n} tosam:n={n},h=1,t=3 iterative_log:n={n},iterations=2"
+    " iterative_log:n={n},iterations=3,t=2 hybrid_radix:n={n},r=6 mitchell:n={n} mitchell_w:n={n},w=4"
+    " drum:n={n},k=3 drum:n={n},k=4"
 ).split()
 
 
@@ -221,7 +223,8 @@ def test_mitchell_w_of_special_operands() -> None:
         ("kulkarni:depth=7", "of n=8 runs from 0 to 6"),
         ("venkatachalam:n=16", "n=16 operand bits; it is defined for 8 only"),
         ("exact:form=baugh_wooley", "form=baugh_wooley is two's complement by definition; give signed=true with it"),
-        ("exact:form=booth", "form=booth.*one of magnitudes, baugh_wooley"),
+        ("exact:form=booth", "form=booth is two's complement by definition; give signed=true with it"),
+        ("exact:form=boot", "form=boot .did you mean 'booth'.*one of magnitudes, baugh_wooley, booth"),
         ("exact:n=33", "n=33 operand bits; it is defined for 2 to 32"),
         ("momeni:variant=5", "momeni: variant=5; 1, 2: design 1, 2 throughout"),
         ("momeni:variant=1,n=3", "defined for 4 to 32"),

@@ -83,8 +83,8 @@ QUICKER = {
     "rccm:3add,pipelined=true": "rccm:3add,n=4,pipelined=true",
     "float_mac:float32": "float_mac:bfloat16",
     "float_mac:bfloat16,accumulator=float32": "float_mac:bfloat16",
-    "mac:multiplier=exact:n=16;signed=true;form=baugh_wooley": "mac:multiplier=exact:n=6;signed=true;form=baugh_wooley",
-    "mac:multiplier=exact:n=32;signed=true;form=baugh_wooley": "mac:multiplier=exact:n=6;signed=true;form=baugh_wooley",
+    "mac:multiplier=exact:n=16;signed=true;form=booth": "mac:multiplier=exact:signed=true;form=booth",
+    "mac:multiplier=exact:n=32;signed=true;form=booth": "mac:multiplier=exact:signed=true;form=booth",
     "mac:multiplier=mitchell_w:w=6;n=16": "mac:multiplier=mitchell_w:w=4;n=8",
     "mac:multiplier=mitchell_w:w=6;n=32": "mac:multiplier=mitchell_w:w=4;n=8",
 }

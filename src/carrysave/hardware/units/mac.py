@@ -12,7 +12,7 @@ from carrysave.hardware.units.floating import BFLOAT16, FLOAT16, FLOAT32, multip
 from carrysave.multipliers import MULTIPLIERS, Multiplier
 
 _WIDEST = 128  # bits of a sum: twice a product of 32-bit operands
-_TWOS_COMPLEMENT = "signed=true;form=baugh_wooley"
+_NARROW, _WIDE = "signed=true;form=baugh_wooley", "signed=true;form=booth"  # the smaller form of each width
 FORMATS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16}
 
 
@@ -35,12 +35,12 @@ class FixedMac(Unit):
     registered: bool = False
     name = "mac"
     catalog = {
-        "fixed 4": f"mac:multiplier=exact:n=4;{_TWOS_COMPLEMENT}",
-        "fixed 6": f"mac:multiplier=exact:n=6;{_TWOS_COMPLEMENT}",
-        "fixed 8": f"mac:multiplier=exact:{_TWOS_COMPLEMENT}",
-        "fixed 16": f"mac:multiplier=exact:n=16;{_TWOS_COMPLEMENT}",
-        "fixed 32": f"mac:multiplier=exact:n=32;{_TWOS_COMPLEMENT}",
-        "fixed 8, kept": f"mac:multiplier=exact:{_TWOS_COMPLEMENT},accumulator=24,registered=true",
+        "fixed 4": f"mac:multiplier=exact:n=4;{_NARROW}",
+        "fixed 6": f"mac:multiplier=exact:n=6;{_NARROW}",
+        "fixed 8": f"mac:multiplier=exact:{_WIDE}",
+        "fixed 16": f"mac:multiplier=exact:n=16;{_WIDE}",
+        "fixed 32": f"mac:multiplier=exact:n=32;{_WIDE}",
+        "fixed 8, kept": f"mac:multiplier=exact:{_WIDE},accumulator=24,registered=true",
         "fixed 8 by magnitudes, kept": "mac:multiplier=exact:signed=true,accumulator=24,registered=true",
         "Mitch-w6, 16": "mac:multiplier=mitchell_w:w=6;n=16",
         "Mitch-w6, 32": "mac:multiplier=mitchell_w:w=6;n=32",
