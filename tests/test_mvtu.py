@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from carrysave.hardware.fpga import fpga_cost
 from carrysave.hardware.units import UNITS, Unit
 from carrysave.hardware.units.conv_layer import ConvLayer
 from carrysave.hardware.units.mvtu import Folded, Mvtu, MvtuWithMemories, buffer_brams, reuse
@@ -16,6 +17,7 @@ from carrysave.hardware.units.signed_sums import WEIGHT_BITS
 from carrysave.hardware.units.thresholds import absorbed
 from carrysave.planes import PlaneWord
 from carrysave.registry import SpecError
+from carrysave.reproductions.thesis_table5_7 import hls_luts
 
 
 def packed(codes: Any, bits: int) -> int:
@@ -30,6 +32,13 @@ def unpacked(word: int, bits: int, count: int) -> list[int]:
 def weight_codes(weights: Any, kind: str) -> list[int]:
     """+1 and -1 as 1 and 0; ternary as (not zero, negative)."""
     return [int(w > 0) if kind == "binary" else int(w != 0) | int(w < 0) << 1 for w in np.ravel(weights)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CARRYSAVE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 class Bench:
@@ -235,6 +244,27 @@ def test_a_convolution_layer_with_absorbed_scales(spec: str):
     expected = codes.reshape(-1, unit.mmv, unit.neurons, unit.pe).transpose(0, 2, 1, 3)
     assert found == expected.reshape(len(found), -1).tolist()
     assert len(np.unique(codes)) >= 3
+
+
+# ---------------------------------------------------------------- on an FPGA
+
+
+def test_a_processing_element_is_one_lut_per_bit_of_its_adders():
+    cost = fpga_cost(UNITS.parse("add_sub_pe:simd=8,accumulator=12,levels=1"), vectors=100_000)
+    assert cost.proof is not None and cost.counts.luts <= 4 * 4 + 2 * 5 + 6 + 12
+    assert cost.counts.ffs <= 4 * 5 + 2 * 6 + 7 + 12 and cost.counts.dsps == 0
+
+
+def test_a_scale_takes_one_dsp_and_nothing_of_the_tree():
+    plain, scaled = (
+        fpga_cost(UNITS.parse(f"{name}:simd=4,accumulator=16"), vectors=100_000) for name in ("add_sub_pe", "syq_pe")
+    )
+    assert (plain.counts.dsps, scaled.counts.dsps) == (0, 1)
+    assert abs(plain.counts.luts - scaled.counts.luts) <= 1 and scaled.proof is None
+    # as Vivado HLS counts: four activations negated and chosen, three adders, an accumulator
+    by_hand = 4 * (3 + 7 + 3) + 2 * (4 + 7) + (5 + 7) + (10 + 7) + 10
+    assert hls_luts(UNITS.parse("add_sub_pe"), accumulates=True) == by_hand
+    assert hls_luts(UNITS.parse("add_sub_pe:weights=ternary"), accumulates=False) == 4 * 16 + 22 + 12
 
 
 # ---------------------------------------------------------------- thresholds, cycles, and what cannot be

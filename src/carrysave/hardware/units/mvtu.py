@@ -113,7 +113,8 @@ class Folded(Assembly):
         scales: SYQ's scales, kernel pixels or rows, by each of which an equal part of the columns is multiplied one
             after the other; 0: one scale for the layer, which the thresholds absorb.
         scale_bits: bits of a scale, unsigned.
-        memory: the form of its memories, as in `Memory`.
+        memory: the form of the weights' memories, as in `Memory`; vectors and thresholds stand in distributed ones
+            unless it is flops.
     """
 
     columns: int = 4
@@ -180,6 +181,11 @@ class Folded(Assembly):
         return ((1 << self.a) - 1) * self.accumulator
 
     @property
+    def small_memory(self) -> Form:
+        """The form of the memories of few words."""
+        return "flops" if self.memory == "flops" else "distributed"
+
+    @property
     def scaling(self) -> Mapping[str, int]:
         """The ports through which the ring of scales is filled."""
         return {"load_scale": 1, "scale": self.scale_bits} if self.scales else {}
@@ -205,7 +211,7 @@ class Folded(Assembly):
     def parts(self) -> Mapping[str, Unit]:
         found: dict[str, Unit] = {"control": self.control}
         if self.neurons > 1:
-            found["vector"] = Memory(depth=max(2, self.synapses), width=self.inputs["x"], form=self.memory)
+            found["vector"] = Memory(depth=max(2, self.synapses), width=self.inputs["x"], form=self.small_memory)
         if self.scales:
             dwell = self.synapses // self.scales
             found["ring"] = RingCounter(count=self.scales, width=self.scale_bits, dwell=dwell)
@@ -313,7 +319,9 @@ class MvtuWithMemories(Folded):
         steps = max(2, self.synapses * self.neurons)
         for p in range(self.pe):
             found[f"weights{p}"] = Memory(depth=steps, width=self.weight_bits, form=self.memory)
-            found[f"thresholds{p}"] = Memory(depth=max(2, self.neurons), width=self.threshold_bits, form=self.memory)
+            found[f"thresholds{p}"] = Memory(
+                depth=max(2, self.neurons), width=self.threshold_bits, form=self.small_memory
+            )
         return found
 
     def wiring(self, values: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
