@@ -274,8 +274,9 @@ def show(
 ) -> None:
     """Errors, rank, engine, error map, area, delay, critical path and power of one multiplier; or a hardware unit."""
     from carrysave.description import describe, error_picture
-    from carrysave.hardware.units.of_multiplier import is_unit
+    from carrysave.hardware.units.of_multiplier import check_known, is_unit
 
+    check_known(spec)
     if is_unit(spec):
         _show_unit(spec, liberty or [], map, effort, as_json)
         return

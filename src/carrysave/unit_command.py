@@ -42,8 +42,10 @@ def synthesized(
     Raises ValueError for options that do not go together, and as the functions it calls.
     """
     from carrysave.clocked import at_frequencies
-    from carrysave.hardware.units.of_multiplier import is_unit
+    from carrysave.hardware.units.of_multiplier import check_known, is_unit
 
+    for spec in specs:
+        check_known(spec)
     if fpga is not None:
         given = {"--frequency": frequencies, "--liberty": liberty, "--operands": operands}
         if any(given.values()):

@@ -219,11 +219,11 @@ def with_flops(cut: Cut, mapped: Mapped, library: Library) -> list[Mapped]:
     return found
 
 
-def meeting_period(clocked: Clocked, period_ps: float) -> Mapped | None:
+def meeting_period(clocked: Clocked, period_ps: float, *, tools: Tools | None = None) -> Mapped | None:
     """The smallest circuit with at most this clock period, its logic sized to it; None where there is none.
 
     The logic is sized to what the period leaves beside the flip-flops' own times, as little as they took in any circuit
-    found, so that some candidates miss the period and are left out.
+    found, so that some candidates miss the period and are left out. Raises SynthesisError if ABC fails.
     """
     synthesis, core = clocked.synthesis, clocked.core
     known = synthesis.meeting(period_ps)
@@ -231,7 +231,7 @@ def meeting_period(clocked: Clocked, period_ps: float) -> Mapped | None:
         return known
     delays = {mapped.script: mapped.delay_ps for mapped in core.pareto}
     own = min(m.delay_ps - delays[m.script.split(",")[0]] for m in synthesis.found)
-    sized = resized(core, period_ps - own) if period_ps > own else []
+    sized = resized(core, period_ps - own, tools=tools) if period_ps > own else []
     found = [circuit for mapped in sized for circuit in with_flops(clocked.cut, mapped, core.library)]
     met = [circuit for circuit in found if circuit.delay_ps <= period_ps]
     return min([known, *met] if known else met, key=lambda mapped: mapped.area_um2, default=None)

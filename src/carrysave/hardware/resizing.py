@@ -52,19 +52,25 @@ def resized(synthesis: Synthesis, period_ps: float, *, tools: Tools | None = Non
     tools, period = tools or Tools.installed(), f"{period_ps:.1f}"
     texts = [start.netlist.blif() for start in starts]
     path = cached_path((FLOW, tools.version, synthesis.library.digest, "resized", _COMMANDS, period, *texts))
-    rows = cached_rows(path)
-    if rows is None:
-        names = [f"start{k}" for k in range(len(starts))]
-        files = {
-            "cells.lib": cells_text(synthesis.library),
-            **{f"{n}.blif": t for n, t in zip(names, texts, strict=True)},
-        }
-        commands = "read_lib cells.lib\n" + "".join(_COMMANDS.format(name=name, period=period) for name in names)
-        stage = f"{synthesis.name}: sizing to {period} ps with ABC"
-        outputs, log = tools.run_abc(stage, commands, files, [f"{name}.out.blif" for name in names])
-        rows = timed_rows(stage, [f"{name}.out" for name in names], outputs, log)
+    known = cached_rows(path)
+    rows = _resize(synthesis, texts, period, tools) if known is None else known
+    found = [_mapped(start, row, synthesis, period) for start, row in zip(starts, rows, strict=True)]
+    if known is None:  # not before all of it could be read
         write_atomically(path, gzip.compress(json.dumps(rows).encode(), 3))
-    return [_mapped(start, row, synthesis, period) for start, row in zip(starts, rows, strict=True)]
+    return found
+
+
+def _resize(synthesis: Synthesis, texts: list[str], period: str, tools: Tools) -> list[dict]:
+    """Rows of `timed_rows` for mapped BLIF texts, each sized by ABC."""
+    names = [f"start{k}" for k in range(len(texts))]
+    files = {
+        "cells.lib": cells_text(synthesis.library),
+        **{f"{n}.blif": t for n, t in zip(names, texts, strict=True)},
+    }
+    commands = "read_lib cells.lib\n" + "".join(_COMMANDS.format(name=name, period=period) for name in names)
+    stage = f"{synthesis.name}: sizing to {period} ps with ABC"
+    outputs, log = tools.run_abc(stage, commands, files, [f"{name}.out.blif" for name in names])
+    return timed_rows(stage, [f"{name}.out" for name in names], outputs, log)
 
 
 def _mapped(start: Mapped, row: dict, synthesis: Synthesis, period: str) -> Mapped:

@@ -103,7 +103,8 @@ class Circuit:
         """The circuit as Verilog, written by Yosys. Raises SynthesisError if Yosys fails."""
         from carrysave.hardware.tools import Tools  # only Verilog needs Yosys
 
-        return Tools.installed().verilog(self.rtlil())
+        text = self.rtlil()  # first: Amaranth warns of a module that nobody used, such as one without tools
+        return Tools.installed().verilog(text)
 
 
 def combinational(name: str, inputs: Mapping[str, int], function: Callable[..., Mapping[str, Word]]) -> Circuit:

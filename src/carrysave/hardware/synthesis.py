@@ -288,14 +288,14 @@ def _run_script(job: Job, script: Script) -> list[Mapped]:
         job.text,
     )
     path = cached_path(parts)
-    rows = cached_rows(path)
-    if rows is None:
-        rows = _synthesize_script(job, script)
-        write_atomically(path, gzip.compress(json.dumps(rows).encode(), 3))
+    known = cached_rows(path)
+    rows = _synthesize_script(job, script) if known is None else known
     found = []
     for row in rows:
         netlist = parse_blif(row["blif"], job.library)
         found.append(Mapped(f"{script.name}/{row['sizing']}", netlist.area_um2(job.library), row["delay_ps"], netlist))
+    if known is None:  # not before all of it could be read
+        write_atomically(path, gzip.compress(json.dumps(rows).encode(), 3))
     return found
 
 

@@ -106,7 +106,10 @@ class UnitSynthesis:
         if not 0 < frequency_ghz < float("inf"):
             raise ValueError(f"frequency_ghz={frequency_ghz}: a clock is positive and finite")
         period, library, fastest = 1000.0 / frequency_ghz, self.synthesis.library, self.synthesis.fastest.delay_ps
-        chosen = meeting_period(self.clocked, period) if self.clocked else meeting(self.synthesis, period)
+        if self.clocked:
+            chosen = meeting_period(self.clocked, period, tools=self.tools)
+        else:
+            chosen = meeting(self.synthesis, period, tools=self.tools)
         if chosen is None:
             return AtClock(self.unit.spec, frequency_ghz, None, {}, fastest_ps=fastest)
         proof = self.prove(chosen, vectors)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from carrysave.hardware.rtl import Circuit
 
 UNITS = Registry("unit")
+WIDEST = 65_536  # bits of a port or register
 CLOCK, RESET = "clk", "rst"  # ports that a unit with registers, and one with reset values, has besides its own
 
 
@@ -47,6 +48,11 @@ class Unit(ABC):
 
     def __post_init__(self) -> None:
         self.check()
+        widths = {f"input {port}": width for port, width in self.inputs.items()}
+        widths |= {f"register {name}": register.width for name, register in self.registers.items()}
+        for what, width in widths.items():
+            if not 1 <= width <= WIDEST:
+                raise ValueError(f"{self.name}: {what} would be {width} bits wide; it can be 1 to {WIDEST}")
 
     def check(self) -> None:  # noqa: B027 - a hook that some units do not need
         """Raise ValueError for parameters that cannot be."""

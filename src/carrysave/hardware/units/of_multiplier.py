@@ -36,10 +36,15 @@ def is_unit(spec: str) -> bool:
     return name in UNITS.names() and name not in MULTIPLIERS.names()
 
 
-def any_unit(spec: str) -> Unit:
-    """The unit or multiplier of a spec string. Raises SpecError with the nearest name of either."""
+def check_known(spec: str) -> None:
+    """Raise SpecError with the nearest name unless a spec string names a unit or a multiplier."""
     name = spec.strip().partition(":")[0]
     known = [*UNITS.names(), *MULTIPLIERS.names()]
     if name not in known:
         raise SpecError(f"unknown unit or multiplier {name!r}{nearest(name, known)}; known: {', '.join(sorted(known))}")
+
+
+def any_unit(spec: str) -> Unit:
+    """The unit or multiplier of a spec string. Raises SpecError with the nearest name of either."""
+    check_known(spec)
     return UNITS.parse(spec) if is_unit(spec) else MultiplierUnit(multiplier=MULTIPLIERS.parse(spec))
