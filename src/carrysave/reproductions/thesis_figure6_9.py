@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from carrysave.hardware.fpga import FpgaCost, fpga_cost, synthesize_fpga
 from carrysave.hardware.units import UNITS
-from carrysave.hardware.units.layer_core import LayerCore
+from carrysave.hardware.units.layer_core import CoreControl, LayerCore
 from carrysave.reproductions.base import Cell, Check, Reproduction, Setting, reproduction
 from carrysave.trials import Event
 
@@ -102,9 +104,10 @@ def element(multiplier: str) -> list[FpgaCost]:
 
 
 def control(multiplier: str, elements: int) -> int:
-    """LUTs of what a core has once."""
-    parts = core(multiplier, elements).parts
-    return fpga_cost(parts["control"], FAMILY, dsps=False, vectors=_VECTORS).counts.luts
+    """LUTs of what a core of so many elements has once."""
+    of_two = core(multiplier, 2).parts["control"]
+    assert isinstance(of_two, CoreControl)
+    return fpga_cost(replace(of_two, pes=elements), FAMILY, dsps=False, vectors=_VECTORS).counts.luts
 
 
 def flat(multiplier: str, elements: int) -> int:

@@ -53,10 +53,16 @@ _NOTES = (
     "The thesis's 8-bit row without DSPs has 117 LUTs per neuron more than its row with DSPs, its 2-, 3- and 4-Add "
     "rows 58, 69 and 94. An accumulator of 28 LUTs, which the DSP block holds otherwise, taken off, these are 30, 41 "
     "and 66 for the reconfigurable multipliers, as its Figure 6.8 and ours have them, and 89 for the 8-bit one, which "
-    "is 59 in its Figure 6.8. So its ratios owe as much to a generic multiplier of 89 LUTs as to the adders; ours are "
-    "57 (pairs of rows), 40 (Booth rows, the best form known) and 110 (what Yosys makes of `*`).",
+    "is 59 in its Figure 6.8: there 4-Add saves nothing below 10 bits, here 16 % at 8. So the ratios owe as much to a "
+    "generic multiplier of 89 LUTs as to the adders; ours are 57 (pairs of rows), 40 (Booth rows, the best form known) "
+    "and 110 (what Yosys makes of `*`). With the first two the ratios are missed, and 4-Add is larger than 8 bits.",
+    "With DSPs 27 LUTs of an element cut the sum at zero and hand it on, and 32 of the core control it; the "
+    "thesis's 24 per neuron hold a sum of some 21 bits.",
     "Flip-flops are fewer here: features and controls are registered once per element, products in as many bits as "
     "they have. What the library of the thesis keeps in its 100 to 150 per neuron it does not say.",
+    "Block memories by the widths of 6.7.2 (1, 2, 4, 9, 18 bits) are those of Table 6.7 where they matter: conv3's "
+    "2,304 weights of 4 bits take one 18K block, of 8 bits two. By the same widths one would do in conv4 and conv5, "
+    "and in conv2 at 4 bits, where the table has two.",
     "The thesis's MHz are after place and route. Ours are what cell delays alone would allow on a slower device "
     "(Artix-7 figures), routing and the way out of the block memory left out; DSP blocks have no delay here.",
     "Only of the 7 series does Yosys know how to put registers and accumulator into a DSP block; for UltraScale it "

@@ -264,7 +264,7 @@ class LayerCore(Assembly):
     }
 
     def check(self) -> None:
-        assert self.parts  # each part checks its own
+        assert self._parts  # each part checks its own
 
     @cached_property
     def pe(self) -> AddNetPe:
