@@ -31,8 +31,10 @@ class PlaneWord(Word):
         """Pack integers; negative ones by their two's complement pattern. Values are taken modulo 2^width."""
         array = np.asarray(values).reshape(-1)
         if array.dtype == object or width > 64:
-            rows = [np.array([int(v) >> i & 1 for v in array.tolist()], dtype=np.uint8) for i in range(width)]
-            return cls(np.stack([_pack(row) for row in rows]), array.size)
+            size, mask = -(-width // 8), (1 << width) - 1
+            data = b"".join((int(v) & mask).to_bytes(size, "little") for v in array.tolist())
+            bits = np.unpackbits(np.frombuffer(data, np.uint8).reshape(-1, size), axis=1, bitorder="little")
+            return cls(np.stack([_pack(row) for row in bits.T[:width]]), array.size)
         words = array.astype(np.int64).view(np.uint64) if array.dtype.kind == "i" else array.astype(np.uint64)
         one = np.uint64(1)
         planes = np.stack([_pack((words >> np.uint64(i) & one).astype(np.uint8)) for i in range(width)])
@@ -43,9 +45,8 @@ class PlaneWord(Word):
         planes = np.ascontiguousarray(self.planes)  # a constant is one word seen many times
         bits = [np.unpackbits(plane.view(np.uint8), bitorder="little")[: self.lanes] for plane in planes]
         if self.width > 64:
-            total = np.zeros(self.lanes, dtype=object)
-            for i, bit in enumerate(bits):
-                total += bit.astype(object) * (1 << i)
+            data = np.packbits(np.stack(bits, axis=1), axis=1, bitorder="little")
+            total = np.array([int.from_bytes(row.tobytes(), "little") for row in data], dtype=object)
             return total - (bits[-1].astype(object) * (1 << self.width)) if signed else total
         words = np.zeros(self.lanes, dtype=np.uint64)
         for i, bit in enumerate(bits):
