@@ -39,9 +39,7 @@ class AddNetPe(Unit):
     pipelined: bool = False
     name = "addnet_pe"
     catalog = {
-        "2-Add": "addnet_pe",
-        "2-Add, 2 products, pipelined": "addnet_pe:p=2,n=4,accumulator=18,pipelined=true",
-        "3-Add": "addnet_pe:multiplier=3add,n=4,accumulator=18",
+        "2-Add, 2 products, pipelined": "addnet_pe:p=2,n=3,accumulator=14,pipelined=true",
         "8 bit": "addnet_pe:multiplier=booth,n=4,accumulator=18",
     }
 

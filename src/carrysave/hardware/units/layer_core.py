@@ -259,7 +259,6 @@ class LayerCore(Assembly):
     memory: Literal["flops", "auto", "distributed", "block"] = "flops"
     name = "layer_core"
     catalog = {
-        "2-Add, small": "layer_core:pes=2,words=2,n=3,accumulator=14",
         "3-Add, scaled": "layer_core:multiplier=3add,pes=2,words=2,n=2,accumulator=13,scale=4,shift=8,pipelined=true",
     }
 
