@@ -56,7 +56,7 @@ def decide(stage: str, graph: Graph, differences: Sequence[int], tools: Tools, s
         _, log = limited.run_abc(stage, commands, files, ())
         if re.search(r"^Networks are equivalent", log, re.MULTILINE):
             return Verdict(True)
-        if re.search(r"^Networks are UNDECIDED", log, re.MULTILINE):
+        if re.search(r"^(Networks are UNDECIDED|Timed out after)", log, re.MULTILINE):
             return Verdict(None)
         if not re.search(r"^Networks are NOT EQUIVALENT", log, re.MULTILINE):
             raise SynthesisError(failure(stage, "it ended without an error and without a verdict", log))
