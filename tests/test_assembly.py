@@ -11,7 +11,7 @@ import pytest
 
 from carrysave.bits import add, fit, zext
 from carrysave.hardware.assembled import AssemblySynthesis, build, synthesize_assemblies
-from carrysave.hardware.assembled_cost import activity, assembly_at_clock
+from carrysave.hardware.assembled_cost import activity, assembly_at_clock, energies
 from carrysave.hardware.cells import compact_library
 from carrysave.hardware.clocked_power import clocked_energy, toggling_streams
 from carrysave.hardware.flat import pieces
@@ -316,3 +316,17 @@ class Wrong(Row):
 def test_wrong_wiring_is_named(how: str, message: str):
     with pytest.raises(ValueError, match=message):
         Wrong(how=how).run(a=[[0]], w=[[0]], mask=[[0]])
+
+
+def test_power_is_kept_by_content(synthesis: AssemblySynthesis, monkeypatch: pytest.MonkeyPatch):
+    streams = toggling_streams(Row(), cycles=8, lanes=64)
+    built = synthesis.at(1000.0)
+    assert built is not None
+    first = energies(built, streams)
+    monkeypatch.setattr("carrysave.hardware.assembled_cost.activity", lambda *_: pytest.fail("run again"))
+    again = energies(built, streams)
+    assert again.load_fj == first.load_fj > 0
+    for unit, energy in first.pieces.items():
+        assert again.pieces[unit].dynamic_fj == energy.dynamic_fj and again.pieces[unit].notes == energy.notes
+    with pytest.raises(pytest.fail.Exception, match="run again"):
+        energies(built, toggling_streams(Row(), cycles=8, lanes=64, seed=1))

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carrysave.hardware import clocks
+from carrysave.hardware import kept_energy
 from carrysave.hardware.activity import drawn, toggling
 from carrysave.hardware.cells import compact_library
-from carrysave.hardware.clocks import at_clocks, cached_energy, parse_frequencies, smallest_at
+from carrysave.hardware.clocks import at_clocks, parse_frequencies, smallest_at
+from carrysave.hardware.kept_energy import cached_energy
 from carrysave.hardware.netlist import MismatchError, verify
 from carrysave.hardware.power import energy
 from carrysave.hardware.resizing import meeting, resized
@@ -100,7 +101,7 @@ def test_energy_is_kept_by_all_that_determines_it(found: Synthesis, monkeypatch:
         computed.append(arguments)
         return energy(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(clocks, "energy", spy)
+    monkeypatch.setattr(kept_energy, "energy", spy)
     again = cached_energy(netlist, library, TOGGLED)
     assert not computed and again.dynamic_fj == first.dynamic_fj and again.notes == first.notes
     assert np.array_equal(again.of_instance_fj, first.of_instance_fj)
@@ -108,7 +109,7 @@ def test_energy_is_kept_by_all_that_determines_it(found: Synthesis, monkeypatch:
     cached_energy(netlist, library, TOGGLED, 1.0)  # another load
     cached_energy(netlist, library, toggling({"a": 4, "b": 4}, count=256, seed=1))  # other vectors, the same label
     cached_energy(found.fastest.netlist, library, TOGGLED)
-    monkeypatch.setattr(clocks, "MODEL", "another")
+    monkeypatch.setattr(kept_energy, "MODEL", "another")
     cached_energy(netlist, library, TOGGLED)
     assert len(computed) == 4
     for entry in tmp_path.rglob("*.json.gz"):

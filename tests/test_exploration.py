@@ -280,7 +280,7 @@ def test_a_trial_of_power_is_known_by_vectors_load_clock_and_model(monkeypatch: 
 
     keys = [key(), key(clock=2.0), key(rate=0.2), key(seed=1), key(count=100)]
     assert key() == keys[0] and len(set(keys)) == len(keys)
-    monkeypatch.setattr(clocks, "MODEL", "another")
+    monkeypatch.setattr(kept_energy, "MODEL", "another")
     assert key() not in keys
 
 

@@ -90,7 +90,7 @@ def _encoded(histogram: Any, quantizer: Any, count: int, generator: np.random.Ge
 
 def inputs(vectors: Vectors, frequency_ghz: float) -> dict[str, Any]:
     """What a power trial depends on besides the circuit."""
-    from carrysave.hardware.clocks import MODEL
+    from carrysave.hardware.kept_energy import MODEL
     from carrysave.hardware.power import OUTPUT_LOAD_FF
 
     digest = hashlib.sha256(f"{vectors.label} {vectors.in_order}".encode())
@@ -105,7 +105,7 @@ def timed(
 ) -> tuple[dict[str, Any], float]:
     """(the trial's record, seconds); the record is {"met": False} where no mapping meets the clock."""
     from carrysave.hardware import anatomy
-    from carrysave.hardware.clocks import cached_energy
+    from carrysave.hardware.kept_energy import cached_energy
     from carrysave.hardware.power import OUTPUT_LOAD_FF
 
     start = time.perf_counter()

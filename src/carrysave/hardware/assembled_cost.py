@@ -15,8 +15,9 @@ import numpy as np
 from carrysave.hardware.assembled import AssemblySynthesis, Built
 from carrysave.hardware.clocked_power import Streams, clocked_energy, toggling_streams
 from carrysave.hardware.flat import pieces
+from carrysave.hardware.kept_energy import kept_energies
 from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, Power
-from carrysave.hardware.proof import VECTORS, UnitProof, verified
+from carrysave.hardware.proof import VECTORS, UnitProof, rtlil_of, verified
 from carrysave.hardware.units.assembly import Assembly, Glue, Observed, pin
 from carrysave.hardware.units.base import RESET, Unit
 from carrysave.planes import PlaneWord
@@ -132,17 +133,30 @@ class Energies:
 
 
 def energies(built: Built, streams: Streams, output_load_ff: float = OUTPUT_LOAD_FF) -> Energies:
-    """Energy per cycle of every piece under the activity that input streams of the whole cause in it."""
-    recorded = activity(built.assembly, streams)
-    found = {}
-    for unit, own in recorded.inputs.items():
-        netlist = built.circuits[unit].netlist
-        if netlist.cells():
-            found[unit] = clocked_energy(netlist, built.library, own, 0.0)
-        else:  # wires
-            found[unit] = Energy(streams.label, 0.0, 0.0, 0.0, 0.0, 0, np.zeros(0), np.zeros(0), 0.0)
-    load = 0.5 * built.library.voltage**2 * output_load_ff * recorded.output_toggles
-    return Energies(streams.label, found, load)
+    """Energy per cycle of every piece under the activity that input streams of the whole cause in it; cached."""
+    order = list(pieces(built.assembly))
+    texts = [built.circuits[unit].netlist.blif() for unit in order]
+    stated = ("assembly", rtlil_of(built.assembly), *texts, streams.label, repr(streams.settling), repr(output_load_ff))
+
+    def compute() -> list[Energy]:
+        recorded = activity(built.assembly, streams)
+        load_fj = 0.5 * built.library.voltage**2 * output_load_ff * recorded.output_toggles
+        return [*(_energy(built, unit, recorded.inputs[unit]) for unit in order), _none(streams.label, load_fj)]
+
+    *found, load = kept_energies(built.library, stated, streams.cycles, compute)
+    return Energies(streams.label, dict(zip(order, found, strict=True)), load.switching_fj)
+
+
+def _energy(built: Built, unit: Unit, own: Streams) -> Energy:
+    netlist = built.circuits[unit].netlist
+    if not netlist.cells():  # wires
+        return _none(own.label)
+    return clocked_energy(netlist, built.library, own, 0.0)
+
+
+def _none(label: str, switching_fj: float = 0.0) -> Energy:
+    """What no gate spends, and a load outside may."""
+    return Energy(label, switching_fj, 0.0, 0.0, 0.0, 0, np.zeros(0), np.zeros(0), 0.0)
 
 
 @dataclass(frozen=True)

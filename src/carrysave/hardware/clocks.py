@@ -3,28 +3,20 @@ there."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-
-import numpy as np
+from dataclasses import dataclass
 
 from carrysave.hardware.activity import Vectors
-from carrysave.hardware.library import Library
-from carrysave.hardware.netlist import Netlist, verify
-from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, Power, energy
+from carrysave.hardware.kept_energy import cached_energy
+from carrysave.hardware.netlist import verify
+from carrysave.hardware.power import OUTPUT_LOAD_FF, Power
 from carrysave.hardware.resizing import meeting
 from carrysave.hardware.synthesis import Mapped, Synthesis
 from carrysave.multipliers.base import Multiplier
-from carrysave.paths import cache_dir, write_atomically
 
-MODEL = "2"  # part of every cache key: raise it when power.py computes something else
 _CLOSE = 1.1  # structures within this factor of the smallest are sized to the clock
-_ARRAYS = ("of_instance_fj", "load_of_instance_fj")
 _UNITS = {"hz": 1e-9, "khz": 1e-6, "mhz": 1e-3, "ghz": 1.0}
 
 
@@ -100,35 +92,3 @@ def at_clocks(
         fastest = min(synthesis.fastest.delay_ps for synthesis in syntheses)
         rows.append(AtClock(design, frequency, mapped, power, fastest_ps=fastest))
     return rows
-
-
-def cached_energy(
-    netlist: Netlist, library: Library, vectors: Vectors, output_load_ff: float = OUTPUT_LOAD_FF, glitches: bool = False
-) -> Energy:
-    """`power.energy`, kept by the content of everything that it depends on."""
-    key = hashlib.sha256()
-    for part in (
-        MODEL,
-        library.digest,
-        netlist.blif(),
-        vectors.label,
-        repr(output_load_ff),
-        repr(glitches),
-        repr(vectors.in_order),
-    ):
-        key.update(part.encode() + b"\0")
-    for words in (vectors.before, vectors.after):
-        for port, word in sorted(words.items()):
-            key.update(f"{port} {word.width} {word.lanes} ".encode() + np.ascontiguousarray(word.planes).tobytes())
-    digest = key.hexdigest()
-    path = cache_dir() / "energy" / digest[:2] / f"{digest}.json.gz"
-    try:
-        data = json.loads(gzip.decompress(path.read_bytes()))
-        arrays = {name: np.array(data[name]) for name in _ARRAYS}
-        return Energy(**data | arrays | {"notes": tuple(data["notes"])})
-    except (OSError, ValueError, EOFError, KeyError, TypeError):
-        pass  # not there, or not readable: compute it
-    result = energy(netlist, library, vectors, output_load_ff, glitches)
-    data = asdict(result) | {name: getattr(result, name).tolist() for name in _ARRAYS}
-    write_atomically(path, gzip.compress(json.dumps(data).encode(), 3))
-    return result

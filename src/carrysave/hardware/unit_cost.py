@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from carrysave.hardware.activity import toggling
 from carrysave.hardware.cells import compact_library
-from carrysave.hardware.clocked_power import Streams, clocked_energy, toggling_streams
+from carrysave.hardware.clocked_power import Streams, toggling_streams
 from carrysave.hardware.clocks import AtClock
+from carrysave.hardware.kept_energy import cached_clocked_energy, cached_energy
 from carrysave.hardware.library import Library
-from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy, energy
+from carrysave.hardware.power import OUTPUT_LOAD_FF, Energy
 from carrysave.hardware.proof import VECTORS, UnitProof, prove_unit, rtlil_of, verified
 from carrysave.hardware.registers import Clocked, Cut, meeting_period, synthesize_clocked_many
 from carrysave.hardware.resizing import meeting
@@ -155,6 +156,6 @@ def energies(
 ) -> list[Energy]:
     """Energy per cycle of a circuit under an input toggle rate of 0.1, and of a clocked one under each of `streams`."""
     if not unit.clocked:
-        return [energy(mapped.netlist, library, toggling(unit.inputs), output_load_ff)]
+        return [cached_energy(mapped.netlist, library, toggling(unit.inputs), output_load_ff)]
     activities = [toggling_streams(unit), *streams]
-    return [clocked_energy(mapped.netlist, library, activity, output_load_ff) for activity in activities]
+    return [cached_clocked_energy(mapped.netlist, library, activity, output_load_ff) for activity in activities]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from carrysave.hardware.activity import toggling
 from carrysave.hardware.cells import compact_library
-from carrysave.hardware.clocks import cached_energy
+from carrysave.hardware.kept_energy import cached_energy
 from carrysave.hardware.library import Library
 from carrysave.hardware.synthesis import Synthesis, synthesize_many
 from carrysave.hardware.timing import analyze
