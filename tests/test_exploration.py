@@ -272,7 +272,7 @@ def test_operands_enter_a_multiplier_as_bit_patterns(model: nn.Module, data: Dat
 
 
 def test_a_trial_of_power_is_known_by_vectors_load_clock_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    from carrysave.hardware import clocks
+    from carrysave.hardware import kept_energy
     from carrysave.hardware.activity import toggling
 
     def key(clock: float = 1.0, **how: Any) -> str:
