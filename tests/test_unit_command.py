@@ -41,6 +41,9 @@ def test_show_a_unit():
     points = record["cost"]["pareto"]
     assert points[0]["delay_ps"] > points[-1]["delay_ps"] and record["registers"]["n1_2"]["width"] == 12
     assert record["critical_paths"]["fastest"]["delay_ps"] == pytest.approx(points[-1]["delay_ps"], abs=0.01)
+    hold = record["hold"]["smallest"]
+    assert hold["slack_ps"] > 0 and hold["inputs_ps"] > 0 and not hold["note"]
+    assert f"smallest: slack {hold['slack_ps']:.1f} ps, inputs held for {hold['inputs_ps']:.1f} ps" in shown.output
     power = record["at_clock"]["power"]["input toggle rate 0.1"]
     assert power["total_uw"] > power["leakage_uw"] > 0
 

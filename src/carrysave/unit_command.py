@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carrysave.assembly_command import assemblies_at_clocks, describe_assembly
 from carrysave.clocked import row, unmet
 from carrysave.description import first_sentence
 from carrysave.hardware.proof import VECTORS
 from carrysave.trials import Event, Progress, silent
+
+if TYPE_CHECKING:
+    from carrysave.hardware.library import Library
+    from carrysave.hardware.synthesis import Mapped
 
 CLOCK_GHZ = 1.0  # of the power that `show` gives
 
@@ -92,7 +97,17 @@ def describe_unit(spec: str, liberty: Sequence[Path] = (), effort: str = "normal
         },
         "critical_paths": {which: critical_path(m.netlist, library).to_dict() for which, m in circuits},
         "at_clock": row(at),
+        "hold": {which: _hold(m, library) for which, m in circuits} if unit.clocked else {},
     }
+
+
+def _hold(mapped: Mapped, library: Library) -> dict[str, Any]:
+    """What `hold.check_hold` finds, as JSON values; the slack is None where no flip-flop feeds another."""
+    from carrysave.hardware.hold import check_hold
+
+    found = check_hold(mapped.netlist, library)
+    slack = found.slack_ps if math.isfinite(found.slack_ps) else None
+    return {"slack_ps": slack, "inputs_ps": found.inputs_ps, "note": found.note}
 
 
 def units_at_frequencies(
@@ -119,7 +134,9 @@ def units_at_frequencies(
     found = []
     for synthesis in made:
         for clock in clocks:
-            found.append(row(synthesis.at_clock(clock, vectors=VECTORS)))
+            at = synthesis.at_clock(clock, vectors=VECTORS)
+            hold = {"hold": _hold(at.mapped, library)} if at.mapped and synthesis.clocked else {}
+            found.append(row(at) | hold)
             progress(Event("clock", f"{synthesis.unit.spec} at {clock:g} GHz", len(found), len(made) * len(clocks)))
     whole = [unit for unit in units if isinstance(unit, Assembly)]
     found += assemblies_at_clocks(whole, clocks, library, effort, VECTORS, progress)
@@ -131,12 +148,17 @@ def units_at_frequencies(
         "notes": [
             *dict.fromkeys(note for power in powers for note in power["notes"]),
             *dict.fromkeys(f"{entry['spec']}: {entry['proof']}" for entry in rows if "proof" in entry),
+            *(f"{e['spec']} at {e['frequency_ghz']:g} GHz: {e['hold']['note']}" for e in rows if _misses_hold(e)),
             *unmet(rows, effort),
         ],
         "source": f"{library.source}; Yosys and ABC, effort {effort}, no wires, no clock tree; delay (of units with "
         f"registers the shortest period) with unloaded outputs, power with {OUTPUT_LOAD_FF:g} fF at each output, one "
         "operation per cycle, no glitches",
     }
+
+
+def _misses_hold(entry: dict[str, Any]) -> bool:
+    return "hold" in entry and bool(entry["hold"]["note"])
 
 
 def on_fpga(specs: Sequence[str], name: str, *, dsps: bool = True, progress: Progress = silent) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from carrysave.planes import PlaneWord
 
 State = Mapping[str, Planes]
 _CYCLES, _LANES = 64, 1024  # simulated streams from which classes start
+_PLANES = 1 << 27  # bytes that these may take: with very many registers there are fewer streams
 _QUIET = 6  # rounds of simulation that split nothing, after which SAT is asked
 _TURNS = 50  # of simulation and SAT, after which classes are given up
 _FALSE = "false"  # the class of what is always 0
@@ -128,8 +129,10 @@ def unequal_streams(unit: Unit, netlist: Advancing, tools: Tools | None = None, 
 def _signatures(both: _Both) -> dict[str, Planes]:
     """The planes of each bit of the state over simulated streams, once settled."""
     settling = both.unit.settling
-    state, seen = both.start(_LANES // 64, 0), []
-    for t, values in enumerate(streams(both.unit, settling + 1 + _CYCLES, _LANES, 1)):
+    bits = len(both.start(1, 0))
+    lanes = max(64, min(_LANES, _PLANES // (bits * _CYCLES * 8) * 64))
+    state, seen = both.start(lanes // 64, 0), []
+    for t, values in enumerate(streams(both.unit, settling + 1 + _CYCLES, lanes, 1)):
         if t > settling:
             seen.append(state)
         state = both.advance(values, state)[2]

@@ -5,8 +5,8 @@ The same worst-case model that ABC sizes with, so that the two agree: one arc fr
 tables continued linearly, ideal inputs (slew 0), pins as the only load unless a load is given for the outputs.
 
 With flip-flops the delay is the shortest period of an ideal clock: every path from an input or a flip-flop's clock pin
-to an output or, with its setup time, to a flip-flop's data pin fits into it. Hold times and pulse widths are not
-looked at: there is no clock tree whose skew they would have to bear.
+to an output or, with its setup time, to a flip-flop's data pin fits into it. Hold times are another module's (`hold`).
+Pulse widths are not looked at.
 """
 
 from __future__ import annotations
@@ -134,12 +134,12 @@ class _Arcs:
             delay, transition = arc.tables.get(f"cell_{edge}"), arc.tables.get(f"{edge}_transition")
             if delay is None or transition is None:
                 raise LibraryError(f"cell {cell}: the arc from {pin} to {out} has no {edge} delay or transition table")
-            sources = ("rise",) if clocked else _sources(arc, edge)
+            sources = ("rise",) if clocked else causes(arc, edge)
             found += [(pin, edge_in, edge, delay, transition) for edge_in in sources]
         return found
 
 
-def _sources(arc: Arc, edge: str) -> tuple[str, ...]:
+def causes(arc: Arc, edge: str) -> tuple[str, ...]:
     """The input edges that cause an output edge."""
     if arc.sense == "positive_unate":
         return (edge,)

@@ -41,6 +41,8 @@ def print_unit(record: dict[str, Any], console: Console) -> None:
     console.print(costs)
     console.print(Text(record["cost"]["source"], "dim"))
     console.print(Text.assemble(("Proof  ", "bold"), record["proof"]))
+    for which, hold in record["hold"].items():
+        console.print(Text.assemble(("Hold   ", "bold"), f"{which}: {_hold(hold)}"))
     at = record["at_clock"]
     if not at["met"]:
         console.print(Text.assemble(("Power  ", "bold"), f"no circuit meets {at['frequency_ghz']:g} GHz"))
@@ -51,6 +53,12 @@ def print_unit(record: dict[str, Any], console: Console) -> None:
     side = Table.grid(padding=(0, 4))
     side.add_row(*(_path(which, path) for which, path in record["critical_paths"].items()))
     console.print(side)
+
+
+def _hold(hold: dict[str, Any]) -> str:
+    slack = "no flip-flop feeds another" if hold["slack_ps"] is None else f"slack {hold['slack_ps']:.1f} ps"
+    inputs = f"inputs held for {hold['inputs_ps']:.1f} ps" if hold["inputs_ps"] else "inputs need not be held"
+    return hold["note"] or f"{slack}, {inputs} after the edge of an ideal clock"
 
 
 def _print_assembly(record: dict[str, Any], console: Console) -> None:
