@@ -71,7 +71,7 @@ def test_matrix_products_whose_sums_stay(multiplier, rows, columns):
     generator, terms = np.random.default_rng(columns), rows + columns
     left = generator.integers(0, 1 << unit.inputs["x0"], (3, rows, terms))
     right = generator.integers(0, 1 << unit.inputs["y0"], (3, terms, columns))
-    streams = silent(unit, 4 * terms + rows + columns + 2)
+    streams = silent(unit, 4 * terms + rows + columns + 3)
     for k in range(4):
         streams["start"][k * terms] = 1
     for k, n in np.ndindex(3, terms):
@@ -82,7 +82,7 @@ def test_matrix_products_whose_sums_stay(multiplier, rows, columns):
     out = unit.run(**streams)
     for k in range(3):
         expected = products(multiplier, left[k][:, :, None], right[k][None]).sum(axis=1)
-        shown = (k + 1) * terms + rows + columns + 1
+        shown = (k + 1) * terms + rows + columns + 2
         for i, j in np.ndindex(rows, columns):
             assert out[f"r{i}_{j}"][shown, 0] == expected[i, j]
 

@@ -19,7 +19,7 @@ class AccumulatingPe(Unit):
     """An element that multiplies what passes from the left and from above, and adds it up, all in one cycle.
 
     `start` comes with the first pair of a sum and goes on to the right with `x`; the sum before it moves to a buffer,
-    and from there at `show` to the output `result`.
+    and from there at `show` to the output `result`. Everything is taken into registers first.
 
     Attributes:
         multiplier: an unsigned multiplier's spec string, with ; where it has commas.
@@ -50,22 +50,24 @@ class AccumulatingPe(Unit):
     def registers(self) -> Mapping[str, Register]:
         m = self.of
         sums = {name: Register(self.sum_bits, 0) for name in ("total", "buffer", "shown")}
-        return {"held_x": Register(m.a_bits, 0), "held_y": Register(m.b_bits, 0), "held_start": Register(1, 0), **sums}
+        marks = {"held_start": Register(1, 0), "held_show": Register(1, 0)}
+        return {"held_x": Register(m.a_bits, 0), "held_y": Register(m.b_bits, 0), **marks, **sums}
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        start, total, buffer = values["start"], values["total"], values["buffer"]
-        product = zext(self.of(values["x"], values["y"]), self.sum_bits)
+        start, total, buffer = values["held_start"], values["total"], values["buffer"]
+        product = zext(self.of(values["held_x"], values["held_y"]), self.sum_bits)
         return {
             "right": values["held_x"],
             "down": values["held_y"],
-            "right_start": values["held_start"],
+            "right_start": start,
             "result": values["shown"],
             "held_x": values["x"],
             "held_y": values["y"],
-            "held_start": start,
+            "held_start": values["start"],
+            "held_show": values["show"],
             "total": fit(add(total & rep(~start, self.sum_bits), product), self.sum_bits),
             "buffer": start.mux(total, buffer),
-            "shown": values["show"].mux(buffer, values["shown"]),
+            "shown": values["held_show"].mux(buffer, values["shown"]),
         }
 
 
@@ -81,7 +83,7 @@ class OutputStationaryArray(Assembly):
 
     Ports: `x0`, ... (one of each row) and `y0`, ... (one of each column), with `start` for the first pair of each sum;
     registers at the edges delay row i by i and column j by j cycles. r_i_j is the sum over the pairs from one `start`
-    to the next; all results of a product change together, `rows + columns + 1` cycles after that. Sums have at least
+    to the next; all results of a product change together, `rows + columns + 2` cycles after that. Sums have at least
     `rows + columns` terms: so long the first results wait for the last in their one buffer.
 
     Attributes:
