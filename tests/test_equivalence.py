@@ -196,6 +196,8 @@ def test_what_abc_leaves_open_is_left_open(tmp_path: Any, monkeypatch: pytest.Mo
     assert decide("x", graph, codes, undecided) == Verdict(None)
     late = fake(tmp_path, "print('Timed out after 62 seconds.')")  # its own limit, reached inside a step
     assert decide("x", graph, codes, late) == Verdict(None)
+    silent = fake(tmp_path, "print('Assuming the current network is a single-output miter.')")
+    assert decide("x", graph, codes, silent, seconds=0.0) == Verdict(None)
     monkeypatch.setattr("carrysave.hardware.equivalence._GRACE", 0.5)
     assert decide("x", graph, codes, fake(tmp_path, "time.sleep(60)"), seconds=0.1) == Verdict(None)
 

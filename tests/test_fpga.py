@@ -102,7 +102,8 @@ PORTS: tuple[dict, dict] = ({"a": [2, 3], "b": [4, 5]}, {"y": [20, 21, 22]})
 
 
 def test_an_adder_by_hand():
-    netlist = parse_json(module(ADD2, *PORTS), "top")
+    dissolved = {"part": ("$scopeinfo", {}, {})}
+    netlist = parse_json(module(ADD2 | dissolved, *PORTS), "top")
     a, b = np.repeat(np.arange(4), 4).tolist(), np.tile(np.arange(4), 4).tolist()
     assert run(netlist, a=a, b=b)["y"] == [x + y for x, y in zip(a, b, strict=True)]
     counts = netlist.counts()

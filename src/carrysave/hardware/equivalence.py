@@ -14,6 +14,7 @@ knows neither graphs nor SAT.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -52,6 +53,7 @@ def decide(stage: str, graph: Graph, differences: Sequence[int], tools: Tools, s
     files = {"logic.blif": graph.blif(left)}
     commands = f"read_blif logic.blif\nstrash\n&get\n&cec -m -T {max(1, round(seconds))} -C {_CONFLICTS}\n"
     limited = replace(tools, seconds=seconds + _GRACE)
+    began = time.monotonic()
     try:
         _, log = limited.run_abc(stage, commands, files, ())
         if re.search(r"^Networks are equivalent", log, re.MULTILINE):
@@ -59,6 +61,8 @@ def decide(stage: str, graph: Graph, differences: Sequence[int], tools: Tools, s
         if re.search(r"^(Networks are UNDECIDED|Timed out after)", log, re.MULTILINE):
             return Verdict(None)
         if not re.search(r"^Networks are NOT EQUIVALENT", log, re.MULTILINE):
+            if time.monotonic() - began >= seconds:  # it may reach its limit without a word
+                return Verdict(None)
             raise SynthesisError(failure(stage, "it ended without an error and without a verdict", log))
         texts, log = limited.run_abc(stage, f"{commands}write_cex logic.cex\n", files, ("logic.cex",))
     except ToolTimeout:

@@ -260,6 +260,8 @@ def parse_json(text: str, name: str) -> FpgaNetlist:
     gates, flops, blocks = [], [], Counter[str]()
     for label, cell in module["cells"].items():
         kind, pins = cell["type"], cell["connections"]
+        if kind == "$scopeinfo":  # the name of a module that was dissolved
+            continue
         if kind.startswith("$"):
             raise NetlistError(f"{name}: {kind} {label} is left in the mapped netlist; synth_xilinx could not map it")
         if kind in FLOPS:
