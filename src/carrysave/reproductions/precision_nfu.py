@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carrysave.bits import cat
-from carrysave.hardware.assembled import synthesize_assemblies
-from carrysave.hardware.assembled_cost import CYCLES, AssemblyAtClock, assembly_at_clock
-from carrysave.hardware.clocked_power import STREAMS, Streams, toggling_streams
+from carrysave.hardware.assembled import AssemblySynthesis, synthesize_assemblies
+from carrysave.hardware.assembled_cost import CYCLES, assembly_at_clock
+from carrysave.hardware.clocked_power import Streams
+from carrysave.hardware.flat import pieces
 from carrysave.hardware.glue import synthesize_glue
 from carrysave.hardware.library import Library
 from carrysave.hardware.unit_cost import UnitSynthesis, synthesize_units
@@ -27,7 +28,8 @@ FASTER_GHZ = 0.5
 EFFORT = "quick"  # a float32 multiplier takes minutes with each script
 ROWS = 64  # of each buffer: DianNao's
 SIDE = 16  # neurons, and synapses of each
-_VECTORS = 1_000_000
+_VECTORS = 200_000
+_STREAMS = 64  # with 17 transitions, and four places of each part: its power to a percent
 _SUMMED = 8  # rows of synapses to a sum, under the activity of values: 128 inputs
 _STAGES = {
     "weight_block": "weight blocks",
@@ -114,10 +116,10 @@ def values_of_a_layer(neuron: Neuron, seed: int = 0) -> Streams:
     """The same values for every precision: words as a rectifier leaves them, weights normal, new ones each cycle."""
     generator, of = np.random.default_rng(seed), neuron.of
     cycles = CYCLES + neuron.settling + 1
-    shape = (cycles, STREAMS, neuron.synapses)
+    shape = (cycles, _STREAMS, neuron.synapses)
     x = words(of, np.clip(generator.normal(0, 0.3, shape), 0, 0.999))
     w = weights(of, np.clip(generator.normal(0, 0.15, shape), -0.999, 0.999))
-    lanes, made = np.arange(STREAMS), []
+    lanes, made = np.arange(_STREAMS), []
     for t in range(cycles):
         row = {
             "x": cat(*[PlaneWord.from_ints(x[t, :, k], of.word_bits) for k in range(neuron.synapses)]),
@@ -135,11 +137,10 @@ def values_of_a_layer(neuron: Neuron, seed: int = 0) -> Streams:
 
 @dataclass(frozen=True)
 class Cost:
-    """The logic of a tile: area [um2] and power [uW] of each stage, and power with input bits toggling."""
+    """The logic of a tile: area [um2] and power [uW] of each stage."""
 
     area: Mapping[str, float]
     power: Mapping[str, float]
-    toggling_uw: float
     period_ps: float
     proofs: frozenset[str]
 
@@ -160,48 +161,72 @@ def _core(precision: str) -> TileCore:
     return TileCore(precision=precision, neurons=SIDE, synapses=SIDE, blocks=ROWS, depth=ROWS)
 
 
-def _summed(made: AssemblyAtClock, control: UnitSynthesis, wires_um2: float) -> Cost:
-    """Sixteen neurons, the control once, and the wires that carry inputs to all neurons."""
-    area, power, toggling = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0), 0.0
-    values, toggles = made.power
-    proofs = set()
-    for piece in made.pieces:
-        stage = _STAGES.get(piece.spec.partition(":")[0], _REST)
-        area[stage] += SIDE * piece.count * piece.area_um2
-        power[stage] += SIDE * piece.count * piece.power[values].total_uw
-        toggling += SIDE * piece.count * piece.power[toggles].total_uw
-        proofs.add(str(piece.proof))
-    steered = control.at_clock(made.frequency_ghz, vectors=_VECTORS)
-    assert steered.mapped is not None and made.period_ps is not None  # a counter meets what a multiplier does
-    (spent,) = steered.power.values()
-    area[_REST] += steered.mapped.area_um2 + wires_um2
-    power[_REST] += spent.total_uw
-    return Cost(area, power, toggling + spent.total_uw, made.period_ps, frozenset(proofs))
+@dataclass(frozen=True)
+class Made:
+    """What the scripts found for the parts of one precision's tile."""
+
+    precision: str
+    neuron: AssemblySynthesis
+    control: UnitSynthesis
+
+    def cost(self, frequency_ghz: float) -> Cost:
+        """Sixteen neurons, the control once, and the wires that carry inputs to all neurons, at a clock.
+
+        Raises ValueError for a clock that is missed.
+        """
+        at = assembly_at_clock(
+            self.neuron, frequency_ghz, (values_of_a_layer(_neuron(self.precision)),), vectors=_VECTORS
+        )
+        if not at.met or at.period_ps is None:
+            raise ValueError(
+                f"{self.precision}: {frequency_ghz:g} GHz is missed; the shortest period found is {at.period_ps} ps"
+            )
+        area, power = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
+        for piece in at.pieces:
+            stage = stage_of(piece.spec)
+            area[stage] += SIDE * piece.count * piece.area_um2
+            power[stage] += SIDE * piece.count * sum(spent.total_uw for spent in piece.power.values())
+        control = self.control.at_clock(frequency_ghz, vectors=_VECTORS)
+        assert control.mapped is not None  # a counter meets what a multiplier does
+        area[_REST] += control.mapped.area_um2 + self._wires_um2(frequency_ghz)
+        power[_REST] += sum(spent.total_uw for spent in control.power.values())
+        return Cost(area, power, at.period_ps, frozenset(str(piece.proof) for piece in at.pieces))
+
+    def area(self, frequency_ghz: float) -> Cost:
+        """`cost` without the power."""
+        built = self.neuron.nearest(1000 / frequency_ghz)
+        if built is None or built.period_ps > 1000 / frequency_ghz:
+            raise ValueError(f"{self.precision}: {frequency_ghz:g} GHz is missed by its neuron")
+        area = dict.fromkeys(STAGES, 0.0)
+        proofs = set()
+        for unit, count in pieces(built.assembly).items():
+            area[stage_of(unit.spec)] += SIDE * count * built.circuits[unit].area_um2
+            proofs.add(str(self.neuron.found[unit].prove(built.circuits[unit], _VECTORS)))
+        smallest = self.control.synthesis.smallest
+        area[_REST] += smallest.area_um2 + self._wires_um2(frequency_ghz)
+        return Cost(area, {}, built.period_ps, frozenset(proofs))
+
+    def _wires_um2(self, frequency_ghz: float) -> float:
+        """Buffers between the ports of the functional unit and its neurons."""
+        nfu = FunctionalUnit(precision=self.precision, neurons=SIDE, synapses=SIDE, blocks=ROWS)
+        glue = synthesize_glue(Glue(of=nfu), self.neuron.library, EFFORT).at(1000 / frequency_ghz)
+        return glue.area_um2 if glue else 0.0
 
 
-def costs(precisions: dict[str, tuple[str, float]], library: Library, setting: Setting) -> dict[str, Cost]:
-    """Of each name's (precision, clock in GHz)."""
+def stage_of(spec: str) -> str:
+    """The stage that a part belongs to."""
+    return _STAGES.get(spec.partition(":")[0], _REST)
+
+
+def synthesized(precisions: Sequence[str], library: Library, setting: Setting) -> dict[str, Made]:
+    """The parts of each precision's tile, mapped."""
 
     def progress(done: int, total: int, spec: str) -> None:
         setting.progress(Event("synthesis", spec, done, total))
 
-    chosen = dict.fromkeys(precision for precision, _ in precisions.values())
-    made = synthesize_assemblies([_neuron(p) for p in chosen], library, EFFORT, progress=progress)
-    controls = synthesize_units([_core(p).control for p in chosen], library, EFFORT)
-    found = {p: (synthesis, control) for p, synthesis, control in zip(chosen, made, controls, strict=True)}
-    result: dict[str, Cost] = {}
-    for name, (precision, clock) in precisions.items():
-        synthesis, control = found[precision]
-        neuron = _neuron(precision)
-        activities = (values_of_a_layer(neuron), toggling_streams(neuron, cycles=CYCLES))
-        at = assembly_at_clock(synthesis, clock, activities, vectors=_VECTORS)
-        if not at.met:
-            raise ValueError(f"{name}: {clock:g} GHz is missed; the shortest period found is {at.period_ps} ps")
-        nfu = FunctionalUnit(precision=precision, neurons=SIDE, synapses=SIDE, blocks=ROWS)
-        wires = synthesize_glue(Glue(of=nfu), library, EFFORT).at(1000 / clock)
-        result[name] = _summed(at, control, wires.area_um2 if wires else 0.0)
-        setting.progress(Event("power", name, len(result), len(precisions)))
-    return result
+    neurons = synthesize_assemblies([_neuron(p) for p in precisions], library, EFFORT, progress=progress)
+    controls = synthesize_units([_core(p).control for p in precisions], library, EFFORT)
+    return {p: Made(p, n, c) for p, n, c in zip(precisions, neurons, controls, strict=True)}
 
 
 # ---------------------------------------------------------------- the table
@@ -251,18 +276,22 @@ def precision_nfu(setting: Setting) -> Reproduction:
     """Area and power of the stages of 16 neurons with 16 synapses each at 250 MHz, as ratios to float32."""
     library = setting.library()
     asked = {row.name: (row.precision, CLOCK_GHZ) for row in TABLE} | FASTER
-    found = costs(asked, library, setting)
+    made = synthesized([row.precision for row in TABLE], library, setting)
+    found: dict[str, Cost] = {}
+    for name, (precision, clock) in asked.items():
+        found[name] = made[precision].area(clock) if name in FASTER else made[precision].cost(clock)
+        setting.progress(Event("power", name, len(found), len(asked)))
     columns = (
         "precision (w, in)", "buffers KB", *_stage_names()[:4], "logic um2", "area to float32", "paper",
         "mm2 at 65 nm per mm2 here", "accelerator mm2 (see conditions)", "paper ", *_stage_names()[4:], "logic uW",
-        "power to float32", "paper  ", "uW, input bits toggling", "period ps",
+        "power to float32", "paper  ", "period ps",
     )  # fmt: skip
     rows = [_row(name, found, asked[name][0]) for name in found]
     scale, proofs = _scale(found), {proof for cost in found.values() for proof in cost.proofs}
     conditions = (
         ("cells", f"{library.source}; Yosys and ABC, effort {EFFORT}, no wires, no clock tree"),
         ("clock", f"{CLOCK_GHZ * 1000:g} MHz, {FASTER_GHZ * 1000:g} MHz where said; ratios are to float32 at 250 MHz"),
-        ("activity", "values of a layer, the same in each precision; beside it a toggle rate of 0.1; no glitches"),
+        ("activity", "values of a layer, the same in each precision; no glitches"),
         ("accelerator", f"buffers at {buffer_density():.4f} mm2/KB, which makes them 76 % of the printed float32 "
          f"accelerator, and our logic times {scale:.1f}, which fits {_SCALE.name}"),
         ("sums", f"exact for {ROWS} rows of {SIDE} synapses; float32 in pairs, each sum rounded"),
@@ -290,17 +319,20 @@ def _row(name: str, found: Mapping[str, Cost], precision: str) -> tuple[Cell, ..
     cost, base = found[name], found[_BASE.name]
     kb = buffer_kb(_neuron(precision).of)
     printed = next((row for row in TABLE if row.name == name), None)
-    own = (cost.area_um2 / base.area_um2, cost.power_uw / base.power_uw)
     whole = buffer_density() * kb + _scale(found) * cost.area_um2 * 1e-6
-    stages = [tuple(round(table[s], 1) for s in STAGES) for table in (cost.area, cost.power)]
+    areas = [round(cost.area[stage], 1) for stage in STAGES]
+    powers: list[Cell] = [None] * (len(STAGES) + 2)
+    if cost.power:
+        powers = [round(cost.power[stage], 1) for stage in STAGES]
+        powers += [round(cost.power_uw), cost.power_uw / base.power_uw]
     of_paper: tuple[Cell, ...] = (None, None, whole, None)
     power: Cell = None
     if printed is not None:
         logic = paper_logic_mm2(printed)
         of_paper = (logic / paper_logic_mm2(_BASE), logic / (cost.area_um2 * 1e-6), whole, printed.area_mm2)
         power = power_ratio(printed)
-    head = (name, kb, *stages[0], round(cost.area_um2), own[0], *of_paper)
-    return (*head, *stages[1], round(cost.power_uw), own[1], power, round(cost.toggling_uw), round(cost.period_ps))
+    head = (name, kb, *areas, round(cost.area_um2), cost.area_um2 / base.area_um2)
+    return (*head, *of_paper, *powers, power, round(cost.period_ps))
 
 
 def power_ratio(printed: Printed) -> str:
