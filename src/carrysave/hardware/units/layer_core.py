@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from carrysave.bits import all_bits, any_bit, cat, fit, rep
-from carrysave.hardware.units.addnet_pe import AddNetPe
+from carrysave.hardware.units.addnet_pe import ADDERS, AddNetPe
 from carrysave.hardware.units.assembly import Assembly, Place
 from carrysave.hardware.units.base import UNITS, Register, Unit
 from carrysave.hardware.units.generic_multiplier import product, sum_of
@@ -64,10 +64,8 @@ class CoreControl(Unit):
     @property
     def registers(self) -> Mapping[str, Register]:
         address, lane = (self.words - 1).bit_length(), (self.p - 1).bit_length()
-        late = {f"go_{k}": 1 for k in range(1, self.latency + 1)} | {
-            f"first_{k}": 1 for k in range(1, self.latency + 1)
-        }
-        late |= {f"last_{k}": 1 for k in range(1, self.latency + 2)}
+        stages = {"go": self.latency, "first": self.latency, "last": self.latency + 1}
+        late = {f"{name}_{k}": 1 for name, count in stages.items() for k in range(1, count + 1)}
         counters = {"left": self.pes.bit_length(), "which": max(1, (self.pes - 1).bit_length())}
         if self.p > 1:
             counters |= {"x_lane": lane, "w_lane": lane}
@@ -283,13 +281,12 @@ class LayerCore(Assembly):
         control = CoreControl(
             pes=self.pes, words=self.words, p=self.p, n=self.n, weight_bits=weight_bits, latency=self.pe.latency
         )
+        memory, turn = Memory(depth=self.words, width=self.p * weight_bits, form=self.memory), WriteTurn()
         found: dict[str, Unit] = {"control": control}
         for k in range(self.pes):
-            found[f"turn{k}"] = WriteTurn()
-            found[f"memory{k}"] = Memory(depth=self.words, width=self.p * weight_bits, form=self.memory)
-            found[f"pe{k}"] = self.pe
+            found |= {f"turn{k}": turn, f"memory{k}": memory, f"pe{k}": self.pe}
         if self.scale:
-            form = "booth" if self.multiplier in ("2add", "3add", "4add") else self.multiplier
+            form = "booth" if self.multiplier in ADDERS else self.multiplier
             bits = self.pe.out_bits
             found["scale"] = OutputScale(bits=bits, scale=self.scale, shift=self.shift, n=self.n, form=form)
         return found
