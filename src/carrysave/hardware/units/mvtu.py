@@ -315,13 +315,11 @@ class MvtuWithMemories(Folded):
 
     @property
     def parts(self) -> Mapping[str, Unit]:
+        weights = Memory(depth=max(2, self.synapses * self.neurons), width=self.weight_bits, form=self.memory)
+        thresholds = Memory(depth=max(2, self.neurons), width=self.threshold_bits, form=self.small_memory)
         found = dict(super().parts)
-        steps = max(2, self.synapses * self.neurons)
         for p in range(self.pe):
-            found[f"weights{p}"] = Memory(depth=steps, width=self.weight_bits, form=self.memory)
-            found[f"thresholds{p}"] = Memory(
-                depth=max(2, self.neurons), width=self.threshold_bits, form=self.small_memory
-            )
+            found |= {f"weights{p}": weights, f"thresholds{p}": thresholds}
         return found
 
     def wiring(self, values: Mapping[str, Any], place: Place) -> Mapping[str, Any]:

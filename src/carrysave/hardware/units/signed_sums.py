@@ -160,7 +160,7 @@ class AddSubPe(SignedSums):
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         total, following = self._sum(values)
-        return {"sum": _accumulated(values, sext(total, self.accumulator)), **following} | {"y": values["sum"]}
+        return {"y": values["sum"], "sum": _accumulated(values, sext(total, self.accumulator)), **following}
 
 
 @UNITS.register
