@@ -58,7 +58,7 @@ def test_the_savings_of_table_6_6_are_those_of_2_add():
 
 
 def test_lines_are_told_from_curves():
-    per = {"2-Add": 90, "3-Add": 100, "4-Add": 120, "8 bit, a": 187, "8 bit, b": 110}
+    per = {"2-Add": 90, "3-Add": 98, "4-Add": 120, "8 bit, a": 187, "8 bit, b": 110}
     luts = {name: {count: each * count for count in (4, 2048)} for name, each in per.items()}
     straight = {"2-Add": {4: (380, 382), 8: (740, 742)}}
     assert missed(thesis_figure6_9.checks(luts, straight)) == [

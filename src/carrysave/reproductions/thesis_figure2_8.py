@@ -104,7 +104,7 @@ def checks(points: dict[tuple[int, int], Point]) -> list[Check]:
 
 
 def _curves(points: dict[tuple[int, int], Point]) -> dict[str, list[tuple[float, float]]]:
-    """The cost over the product of the widths: a straight line of slope 1 is O(k^2)."""
+    """LUTs without DSPs and DSPs where they are allowed, over the product of the widths: slope 1 is O(k^2)."""
     curves: dict[str, list[tuple[float, float]]] = {}
     kinds = {1: "binary weights", 2: "ternary weights"}
     for (m, n), point in points.items():
@@ -112,7 +112,5 @@ def _curves(points: dict[tuple[int, int], Point]) -> dict[str, list[tuple[float,
         curves.setdefault(f"log2(LUT per MAC)|{kind}" + (", no DSPs" if m > 2 else ""), []).append(
             (x, log2(point.luts_alone))
         )
-        if m > 2:
-            curves.setdefault(f"log2(LUT per MAC)|{kind}, DSPs allowed", []).append((x, log2(point.luts)))
         curves.setdefault(f"DSP per MAC|{kind}", []).append((x, point.dsps))
     return curves
