@@ -56,3 +56,8 @@ def test_every_unit_of_the_tables_exists():
     specs = [*BESIDE.values(), *nonuniform_table5.BESIDE.values()]
     specs += [spec for u in UNITS_OF_TABLE for spec in (u.spec, u.built_in) if spec]
     assert all(UNITS.parse(spec).outputs for spec in specs)
+
+
+def test_the_proof_of_most_circuits_stands_first_without_their_names():
+    said = list(log_table4._fewest_last({"run": ["FP32, fastest"], "run; SAT": ["a", "b", "c"]}))
+    assert said == [("run; SAT", ["3 of 4 circuits"]), ("run", ["FP32, fastest"])]
