@@ -17,7 +17,7 @@ from carrysave.hardware.cells import compact_library
 from carrysave.hardware.equivalence import Verdict, decide, equal_core, equal_logic
 from carrysave.hardware.flops import Machine
 from carrysave.hardware.fpga import synthesize_fpga
-from carrysave.hardware.induction import unequal_streams
+from carrysave.hardware.induction import Induction, induction
 from carrysave.hardware.logic import Graph, Literal, code_of, codes_of, of_blif, symbols
 from carrysave.hardware.netlist import MismatchError, Netlist, NetlistError
 from carrysave.hardware.proof import verify_unit
@@ -367,7 +367,7 @@ def test_flip_flops_that_are_not_those_of_the_rtl():
 )
 def test_clocked_netlists_equal_their_definition_in_all_streams(unit: Unit):
     netlist, _ = clocked(unit)
-    assert unequal_streams(unit, Machine(netlist, compact_library())) == ""
+    assert induction(unit, Machine(netlist, compact_library())) == Induction(True, True)
 
 
 def test_a_wrong_clocked_netlist_is_never_proved():
@@ -376,11 +376,11 @@ def test_a_wrong_clocked_netlist_is_never_proved():
     found = []
     for seed in range(8):
         wrong = mutated(netlist, seed)
-        why = unequal_streams(unit, Machine(wrong, library))
+        proved = induction(unit, Machine(wrong, library))
         try:
             verify_unit(wrong, library, unit, 100_000)
         except MismatchError:
-            assert why == "outputs differ in a state that may never occur"
+            assert proved == Induction(False, False, "outputs differ in a state that may never occur")
             found.append(seed)
     assert len(found) > 5
 
@@ -390,14 +390,35 @@ def test_a_wrong_reset_is_never_proved():
         registers = {"sum": Register(8, reset=4), "idle": Register(2, reset=0)}  # type: ignore[assignment]
 
     netlist, _ = clocked(Other())
-    assert unequal_streams(Other(), Machine(netlist, compact_library())) == ""
-    assert unequal_streams(Accumulator(), Machine(netlist, compact_library())) != ""
+    assert induction(Other(), Machine(netlist, compact_library())) == Induction(True, True)
+    wrong = induction(Accumulator(), Machine(netlist, compact_library()))
+    assert not wrong.step and not wrong.start
+
+
+def test_registers_that_come_to_agree_late_are_proved_from_then_on():
+    """Words that are written, and read when they have been: a memory, as small as there is."""
+
+    class Written(Accumulator):
+        registers = {"word": Register(3), "full": Register(1, reset=0)}  # type: ignore[assignment]
+
+        def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+            x, full = values["x"], values["full"]
+            shown = full.mux(values["word"], x.const(0, 3))
+            return {"y": shown, "word": x[0].mux(x, values["word"]), "full": full | x[0]}
+
+    netlist, _ = clocked(Written())
+    machine = Machine(netlist, compact_library())
+    assert verify_unit(netlist, compact_library(), Written(), 10_000)
+    proved = induction(Written(), machine)
+    assert proved.step and not proved.start and "is set later than 1 cycles after a reset" in proved.why
+    assert not induction(Written(), Machine(mutated(netlist, 0), compact_library())).step
 
 
 def test_induction_that_abc_leaves_open_says_so(tmp_path: Any):
     netlist, _ = clocked(Accumulator())
     tools = fake(tmp_path, "print('Networks are UNDECIDED.')")
-    assert unequal_streams(Accumulator(), Machine(netlist, compact_library()), tools, 7) == "not decided in 7 s"
+    proved = induction(Accumulator(), Machine(netlist, compact_library()), tools, 7)
+    assert proved == Induction(False, False, "not decided in 7 s")
 
 
 def test_fpga_netlists_equal_their_definition():
@@ -409,7 +430,7 @@ def test_fpga_netlists_equal_their_definition():
     gates = (*netlist.gates[:last], wrong, *netlist.gates[last + 1 :])
     with pytest.raises(MismatchError, match="rccm:topology_a,n=4: SAT finds inputs"):
         equal_logic(plain, replace(netlist, gates=gates))
-    assert unequal_streams(kept, synthesize_fpga("u", kept.circuit("u").rtlil(), "xcup")) == ""
+    assert induction(kept, synthesize_fpga("u", kept.circuit("u").rtlil(), "xcup")) == Induction(True, True)
 
 
 def test_a_literal_remembers_its_graph():

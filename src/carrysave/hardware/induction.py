@@ -31,6 +31,7 @@ _PLANES = 1 << 27  # bytes that these may take: with very many registers there a
 _QUIET = 6  # rounds of simulation that split nothing, after which SAT is asked
 _TURNS = 50  # of simulation and SAT, after which classes are given up
 _FALSE = "false"  # the class of what is always 0
+NOT_DECIDED = "not decided"
 _ONES = 0xFFFFFFFFFFFFFFFF
 
 
@@ -105,35 +106,54 @@ class _Classes:
         return found
 
 
-def unequal_streams(unit: Unit, netlist: Advancing, tools: Tools | None = None, seconds: float = SECONDS) -> str:
-    """Why a clocked netlist is not proved equal to its unit's definition in all streams; "" if it is.
+@dataclass(frozen=True)
+class Induction:
+    """What was proved: the step, and with it the start; and why not both.
 
     A reason is no proof of the opposite: SAT may not decide in time, or know too little of which states occur.
     """
+
+    step: bool
+    start: bool
+    why: str = ""
+
+
+def induction(unit: Unit, netlist: Advancing, tools: Tools | None = None, seconds: float = SECONDS) -> Induction:
+    """A clocked netlist against its unit's definition, cycle by cycle.
+
+    Registers that nothing sets within `settling` cycles, such as the words of a memory, leave the start open: netlist
+    and definition then agree from the first cycle on in which their registers do.
+    """
     both, tools = _Both(unit, netlist), tools or Tools.installed()
-    classes = _Classes(_signatures(both))
+    classes, step, why = _Classes(_signatures(both)), False, f"no classes that last were found in {_TURNS} turns"
     for turn in range(_TURNS):
         _simulate(both, classes, turn)
         verdict, values = _step(both, classes, tools, seconds)
         if verdict.equal:
+            step = True
             verdict, values = _start(both, classes, tools, seconds)
         if verdict.equal:
-            return ""
+            return Induction(True, True)
         if verdict.equal is None:
-            return f"not decided in {seconds:g} s"
+            return Induction(step, False, f"{NOT_DECIDED} in {seconds:g} s")
         if not classes.split(values):
-            return "outputs differ in a state that may never occur"
-    return f"registers and flip-flops that agree were not found in {_TURNS} turns"
+            later = (
+                f"a register, such as a word of a memory, is set later than {unit.settling + 1} cycles after a reset"
+            )
+            why = later if step else "outputs differ in a state that may never occur"
+            break
+    return Induction(step, False, why)
 
 
 def _signatures(both: _Both) -> dict[str, Planes]:
-    """The planes of each bit of the state over simulated streams, once settled."""
+    """The planes of each bit of the state over the second half of simulated streams, when most words of memories have
+    been written."""
     settling = both.unit.settling
     bits = len(both.start(1, 0))
     lanes = max(64, min(_LANES, _PLANES // (bits * _CYCLES * 8) * 64))
     state, seen = both.start(lanes // 64, 0), []
     for t, values in enumerate(streams(both.unit, settling + 1 + _CYCLES, lanes, 1)):
-        if t > settling:
+        if t > settling + _CYCLES // 2:
             seen.append(state)
         state = both.advance(values, state)[2]
     return {key: np.concatenate([moment[key] for moment in seen]) for key in state}

@@ -19,7 +19,7 @@ import numpy as np
 from carrysave import bits, planes
 from carrysave.hardware.equivalence import SECONDS, Advancing, Steps, equal_core, equal_logic
 from carrysave.hardware.flops import Machine
-from carrysave.hardware.induction import unequal_streams
+from carrysave.hardware.induction import NOT_DECIDED, induction
 from carrysave.hardware.library import Library
 from carrysave.hardware.netlist import EXHAUSTIVE_BITS, MismatchError, Netlist, NetlistError, ports
 from carrysave.hardware.registers import Cut
@@ -128,10 +128,13 @@ def prove_steps(
 
 def _by_induction(kept: _Kept, unit: Unit, netlist: Advancing, tools: Tools, seconds: float) -> str:
     def decide() -> tuple[str, bool]:
-        why = unequal_streams(unit, netlist, tools, seconds)
-        if why:
-            return f"induction by SAT: {why}", False
-        return "equal to its definition by SAT and induction, in all streams", True
+        found = induction(unit, netlist, tools, seconds)
+        if found.start:
+            return "equal to its definition by SAT and induction, in all streams", True
+        text = f"induction by SAT: {found.why}"
+        if found.step:
+            text = f"equal to its definition by SAT once registers agree, in all streams; that they do is open: {found.why}"
+        return text, not found.why.startswith(NOT_DECIDED)  # which may be otherwise next time
 
     return kept.decided(("induction", tools.version), decide)
 
