@@ -133,7 +133,7 @@ def _by_induction(kept: _Kept, unit: Unit, netlist: Advancing, tools: Tools, sec
             return "equal to its definition by SAT and induction, in all streams", True
         text = f"induction by SAT: {found.why}"
         if found.step:
-            text = f"equal to its definition by SAT once registers agree, in all streams; that they do is open: {found.why}"
+            text = f"equal to its definition by SAT in all streams once registers agree; open is when: {found.why}"
         return text, not found.why.startswith(NOT_DECIDED)  # which may be otherwise next time
 
     return kept.decided(("induction", tools.version), decide)
