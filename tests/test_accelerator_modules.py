@@ -224,6 +224,7 @@ def test_sums_have_the_bits_that_the_largest_products_need():
     [
         ("systolic_array:multiplier=exact:signed=true", "multiplier=exact:signed=true is signed"),
         ("systolic_array:rows=1", "1 rows, 16 columns; each is 2 to 64"),
+        ("systolic_array:sum_bits=9", "systolic_pe: sum_bits=9"),
         ("systolic_pe:sum_bits=15", "systolic_pe: sum_bits=15; a product of exact has 16"),
         ("output_stationary_array:columns=65", "16 rows, 65 columns"),
         ("output_stationary_array:sum_bits=8", "accumulating_pe: sum_bits=8; a product of exact has 16"),

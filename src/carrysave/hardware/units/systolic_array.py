@@ -88,7 +88,7 @@ class SystolicArray(Assembly):
     """A matrix of weights that stay, activations that flow along the rows, sums that flow down the columns.
 
     y_j = sum over the rows i of x_i * w_ij, a vector x per cycle. Operands and products are unsigned, such as affine
-    codes; what zero points make of them is corrected outside. A sum has the bits that it needs.
+    codes; what zero points make of them is corrected outside.
 
     Ports: `x0`, `x1`, ... of one vector in one cycle: registers at the edge delay row i by i cycles. `y0`, `y1`, ...:
     column j of a vector comes out `rows + 2 + j` cycles after it went in. Weights are double-buffered: `load` and one
@@ -99,23 +99,25 @@ class SystolicArray(Assembly):
     Attributes:
         multiplier: an unsigned multiplier's spec string, with ; where it has commas; activations are its a.
         rows, columns: of the array.
+        sum_bits: of a sum, which is taken modulo; 0 for those that the rows need.
     """
 
     multiplier: str = "exact"
     rows: int = 16
     columns: int = 16
+    sum_bits: int = 0
     name = "systolic_array"
     catalog = {"2x2 of three bits": "systolic_array:multiplier=exact:n=3,rows=2,columns=2"}
 
     def check(self) -> None:
-        unsigned_multiplier(self.name, self.multiplier)
+        self.pe.check()
         if not (2 <= self.rows <= 64 and 2 <= self.columns <= 64):
             raise ValueError(f"systolic_array: {self.rows} rows, {self.columns} columns; each is 2 to 64")
 
     @property
     def pe(self) -> SystolicPe:
         m = unsigned_multiplier(self.name, self.multiplier)
-        return SystolicPe(multiplier=self.multiplier, sum_bits=sum_bits(m, self.rows))
+        return SystolicPe(multiplier=self.multiplier, sum_bits=self.sum_bits or sum_bits(m, self.rows))
 
     @property
     def inputs(self) -> Mapping[str, int]:

@@ -100,8 +100,8 @@ class WindowMac(Unit):
 class TapRow(Unit):
     """One row of a kernel: its weights in a chain of registers, and one of them for each window that is open.
 
-    A cycle after `load` the weights move on by one, `weight` to the first place; `last` is the one that leaves.
-    `tap{i}` is the weight at the place `(tap - stride * i) mod kernel`.
+    A cycle after `load` the weights move on by one, `weight` to the first place; `last` is the one that leaves. A cycle
+    after `tap`, `tap{i}` is the weight at the place `(tap - stride * i) mod kernel`.
 
     Attributes:
         n: bits of a weight.
@@ -126,15 +126,20 @@ class TapRow(Unit):
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        return {f"w{k}": Register(self.n, 0) for k in range(self.kernel)} | {"loading": Register(1, 0)}
+        marks = {"loading": Register(1, 0), "place": Register(self.inputs["tap"])}
+        return {f"w{k}": Register(self.n, 0) for k in range(self.kernel)} | marks
+
+    @property
+    def settling(self) -> int:
+        return 1
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         words = [values[f"w{k}"] for k in range(self.kernel)]
-        places = one_hot(values["tap"], self.kernel)
+        places = one_hot(values["place"], self.kernel)
         found = {f"tap{i}": chosen(turned(places, self.stride * i), words) for i in range(self.kernel // self.stride)}
         before = [values["weight"], *words]
         moved = {f"w{k}": values["loading"].mux(before[k], words[k]) for k in range(self.kernel)}
-        return {**found, "last": words[-1], "loading": values["load"], **moved}
+        return {**found, "last": words[-1], "loading": values["load"], "place": values["tap"], **moved}
 
 
 @UNITS.register
@@ -142,7 +147,7 @@ class TapRow(Unit):
 class RowSelect(Unit):
     """Of the kernel rows' weights, `w{k}` for row k, one for each window open on top of each other.
 
-    `row{j}` is the one of the row `(row - stride * j) mod kernel`.
+    A cycle after `row`, `row{j}` is the one of the row `(row - stride * j) mod kernel`.
 
     Attributes:
         n: bits of a weight.
@@ -165,11 +170,19 @@ class RowSelect(Unit):
     def inputs(self) -> Mapping[str, int]:
         return {**{f"w{k}": self.n for k in range(self.kernel)}, "row": (self.kernel - 1).bit_length()}
 
+    @property
+    def registers(self) -> Mapping[str, Register]:
+        return {"place": Register(self.inputs["row"])}
+
+    @property
+    def settling(self) -> int:
+        return 1
+
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         words = [values[f"w{k}"] for k in range(self.kernel)]
-        places = one_hot(values["row"], self.kernel)
+        places = one_hot(values["place"], self.kernel)
         windows = range(self.kernel // self.stride)
-        return {f"row{j}": chosen(turned(places, self.stride * j), words) for j in windows}
+        return {"place": values["row"], **{f"row{j}": chosen(turned(places, self.stride * j), words) for j in windows}}
 
 
 def turned(places: Sequence[Any], by: int) -> list[Any]:
@@ -193,9 +206,9 @@ class TasuControl(Unit):
     Ports: `valid` with each pixel, `row` with the first of an image row, `image` besides with the first of an image. A
     cycle later `tap` and `line` are the pixel's column and row in the windows of the first phase, modulo the kernel,
     and bit i of `first` says that a window of column phase i begins with it. Bit i of `last` says that the row of a
-    window of column phase i is complete in its `WindowMac`. With the sum over the channels, bit j of `top`, a cycle
-    before it, says that a window of row phase j begins or none has begun; `read` that sums before it are taken. A cycle
-    later `write` says that it is there, bit j of `done` that the window of row phase j is complete with it.
+    window of column phase i is complete in its `WindowMac` two cycles later. A cycle before the sum over the channels,
+    bit j of `top` says that a window of row phase j begins, or none has begun; with it `read` says that sums before it
+    are taken. A cycle later `write` says that it is there, bit j of `done` that the window of row phase j is complete.
 
     Attributes:
         kernel: columns and rows of a window.
@@ -220,7 +233,7 @@ class TasuControl(Unit):
         found = {"some": Register(1, 0)}
         for what in ("column", "row"):  # place in the windows of phase 0, phases in which a window has begun
             found |= {f"{what}_place": Register(width, 0), f"{what}_open": Register(phases, 0)}
-        late = {"last": range(2, 5), "read": range(5, 8), "top": range(2, 6), "bottom": range(2, 8)}
+        late = {"last": range(2, 6), "read": range(6, 9), "top": range(2, 7), "bottom": range(2, 9)}
         widths = {"last": phases, "read": 1, "top": phases, "bottom": phases}
         return found | {f"{name}{k}": Register(widths[name], 0) for name, cycles in late.items() for k in cycles}
 
@@ -241,7 +254,7 @@ class TasuControl(Unit):
         some = rep(values["some"], first.width)
         last = ends["column"] & values["column_open"] & some
         bottom = ends["row"] & values["row_open"]
-        now = {"last1": last, "read4": any_bit(values["last4"]), "top1": top | ~values["row_open"], "bottom1": bottom}
+        now = {"last1": last, "read5": any_bit(values["last5"]), "top1": top | ~values["row_open"], "bottom1": bottom}
         delayed = [name for name in self.registers if name[-1].isdigit()]
         following |= {name: {**now, **values}[f"{name[:-1]}{int(name[-1]) - 1}"] for name in delayed}
         return {
@@ -250,10 +263,10 @@ class TasuControl(Unit):
             "valid_now": values["some"],
             "first": first & some,
             "last": values["last4"],
-            "top": values["top5"],
-            "read": values["read6"],
-            "write": values["read7"],
-            "done": values["bottom7"] & rep(values["read7"], bottom.width),
+            "top": values["top6"],
+            "read": values["read7"],
+            "write": values["read8"],
+            "done": values["bottom8"] & rep(values["read8"], bottom.width),
             **following,
         }
 
@@ -270,7 +283,7 @@ class TasuControl(Unit):
 @UNITS.register
 @dataclass(frozen=True, kw_only=True)
 class RowPick(Unit):
-    """Keeps the row sum of the window that is complete: `total{i}` where bit i of `last` is 1.
+    """Keeps the row sum of the window that is complete: `total{i}` a cycle after bit i of `last`.
 
     Attributes:
         n: bits of a sum.
@@ -292,12 +305,12 @@ class RowPick(Unit):
 
     @property
     def registers(self) -> Mapping[str, Register]:
-        return {"kept": Register(self.n, 0)}
+        return {"kept": Register(self.n, 0), "done": Register(self.phases, 0)}
 
     def logic(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        last = values["last"]
+        last = values["done"]
         found = chosen(list(last), [values[f"total{i}"] for i in range(self.phases)])
-        return {"sum": values["kept"], "kept": any_bit(last).mux(found, values["kept"])}
+        return {"sum": values["kept"], "kept": any_bit(last).mux(found, values["kept"]), "done": values["last"]}
 
 
 @UNITS.register

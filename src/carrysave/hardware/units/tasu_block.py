@@ -28,7 +28,7 @@ class WindowBlock(Assembly):
 
     Ports: the pixel `x` with `tap`, `line`, `valid`, `first` and (for an earlier pixel) `last` of `TasuControl`; one
     weight of the kernel `weight` where `load` is 1, the last one first, row by row. `row{j}` is the sum over a row of
-    a window of row phase j, five cycles after the row's last pixel and until the next one.
+    a window of row phase j, six cycles after the row's last pixel and until the next one.
 
     Attributes:
         multiplier: an unsigned multiplier's spec string, with ; where it has commas; pixels are its a.
@@ -67,6 +67,9 @@ class WindowBlock(Assembly):
         taps = TapRow(n=mac.of.b_bits, kernel=self.kernel, stride=self.stride)
         rows = RowSelect(n=mac.of.b_bits, kernel=self.kernel, stride=self.stride)
         found: dict[str, Unit] = {"held": Delay(n=sum(self.inputs.values()) - 1)}  # all but `load`
+        found["beside"] = Delay(
+            n=mac.of.a_bits + self.phases + 1
+        )  # what comes with a pixel, while its weights are read
         found |= {f"taps{k}": taps for k in range(self.kernel)}
         found |= {f"rows{i}": rows for i in phases}
         found |= {f"mac{j}_{i}": mac for j in phases for i in phases}
@@ -74,7 +77,7 @@ class WindowBlock(Assembly):
 
     @property
     def settling(self) -> int:
-        return 6
+        return 8
 
     def wiring(self, values: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
         names = [name for name in self.inputs if name != "load"]
@@ -86,13 +89,15 @@ class WindowBlock(Assembly):
         for k in range(self.kernel):
             taps.append(place(f"taps{k}", weight=weight, load=values["load"], tap=held["tap"]))
             weight = taps[-1]["last"]
+        marked = place("beside", x=cat(held["valid"], held["first"], held["x"]))["y"]
+        valid, first, x = marked[0], marked[1 : 1 + self.phases], marked[1 + self.phases :]
         phases, totals = range(self.phases), {}
         for i in phases:
             of_rows = {f"w{k}": taps[k][f"tap{i}"] for k in range(self.kernel)}
             weights = place(f"rows{i}", row=held["line"], **of_rows)
             for j in phases:
-                marks = {"first": held["first"][i], "valid": held["valid"]}
-                totals[j, i] = place(f"mac{j}_{i}", x=held["x"], w=weights[f"row{j}"], **marks)["total"]
+                mac = place(f"mac{j}_{i}", x=x, w=weights[f"row{j}"], first=first[i], valid=valid)
+                totals[j, i] = mac["total"]
         return {
             f"row{j}": place(f"pick{j}", last=held["last"], **{f"total{i}": totals[j, i] for i in phases})["sum"]
             for j in phases
@@ -175,7 +180,7 @@ class Tasu(Assembly):
     Ports: a pixel of all channels `x{c}` where `valid` is 1, with `row` at the first of an image row and `image` at the
     first of an image; the row's length less the kernel is a multiple of the stride, and so is the number of rows less
     the kernel. Weights before: `weight{f}` of all filters where `load{c}` is 1, the last of the channel's kernel first.
-    Seven cycles after the last pixel of a window's row `window{f}_{j}` holds its sum in row phase j, with `write` at 1,
+    Eight cycles after the last pixel of a window's row `window{f}_{j}` holds its sum in row phase j, with `write` at 1,
     and finished where bit j of `done` is 1; a cycle before, `read` says that `before{f}_{j}`, the first entry of the
     FIFO, is taken.
 
