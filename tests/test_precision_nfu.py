@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from carrysave.hardware.cells import compact_library
 from carrysave.hardware.units.precisions import parse_precision
 from carrysave.reproductions import REPRODUCTIONS
 from carrysave.reproductions.precision_nfu import (
+    STAGES,
     TABLE,
+    Cost,
     _neuron,
     bounds,
     buffer_density,
@@ -16,6 +19,8 @@ from carrysave.reproductions.precision_nfu import (
     checks,
     paper_logic_mm2,
     power_ratio,
+    stage_of,
+    table,
     values_of_a_layer,
     weights,
     words,
@@ -91,3 +96,26 @@ def test_a_sum_of_eight_rows_in_every_stream_and_words_that_are_not_negative():
     assert [int(cycle["rst"].to_ints()[0]) for cycle in streams.cycles[:3]] == [1, 0, 0]
     x = np.array([[int(v) >> 4 * k & 15 for k in range(16)] for v in streams.cycles[5]["x"].to_ints()])
     assert x.max() < 8 and 0.4 < (x == 0).mean() < 0.8
+
+
+def test_the_table_of_the_papers_own_logic():
+    """Costs that are the paper's logic, a twentieth of it: its ratios, and its accelerators again."""
+    found = {
+        row.name: Cost(
+            dict.fromkeys(STAGES, paper_logic_mm2(row) * 1e6 / 20 / 4), dict.fromkeys(STAGES, 2.5), 1e3, frozenset()
+        )
+        for row in TABLE
+    }
+    made = table(found, compact_library())
+    assert {len(row) for row in made.rows} == {len(made.columns)}
+    column = {name: [row[k] for row in made.rows] for k, name in enumerate(made.columns)}
+    assert column["area to float32"] == pytest.approx(column["paper"])
+    assert column["mm2 at 65 nm per mm2 here"] == pytest.approx([20] * 7)
+    assert column["accelerator mm2 (see conditions)"] == pytest.approx([row.area_mm2 for row in TABLE])
+    assert column["logic uW"] == [10] * 7 and column["power to float32"] == [1.0] * 7
+    assert [sum(heights) for heights in zip(*made.bars[1].parts.values(), strict=True)] == [10.0] * 7
+
+
+def test_stages_of_parts():
+    specs = ["weight_block:precision=fixed8", "float_adder", "merged_tree:bits=4", "nonlinearity", "glue of neuron"]
+    assert [stage_of(spec) for spec in specs] == [STAGES[0], STAGES[1], STAGES[1], STAGES[2], STAGES[3]]
