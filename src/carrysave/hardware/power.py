@@ -8,7 +8,7 @@ Per pair of successive vectors, summed over the netlist:
   that toggles, its own entries (Liberty gives them where no output moves) whose `when` holds;
 * leakage: per state of the inputs where the library says so, else the cell's figure.
 
-Nets change at most once per vector: glitches are left out, as in a commercial tool's default. `glitches=True` runs
+Nets change at most once per vector: glitches are left out. `glitches=True` runs
 the netlist in time steps instead and counts every pulse that outlasts a gate's delay; such a figure is labelled and
 not comparable. Wires have no capacitance before placement: see docs/cost-model.md.
 """
