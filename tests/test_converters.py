@@ -67,6 +67,7 @@ def test_below_the_first_centroid_the_code_is_0():
     [
         ("enq_quantizer:layers=8/x", "layers=8/x; expected the bits stored of each layer, 1 to 12"),
         ("enq_converter:layers=13", "layers=13; expected"),
+        ("enq_converter:bits=65", "enq_converter: bits=65; a value has at most 64"),
         ("knq_quantizer:codes=5", "codes=5; a power of two from 2 to 256"),
         ("knq_converter:codes=1", "codes=1; a power of two"),
         ("enq_quantizer:amounts=none", "amounts=none"),

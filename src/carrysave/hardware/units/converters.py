@@ -120,6 +120,11 @@ class EnqConverter(_Enq):
     name = "enq_converter"
     catalog = {"CE": "enq_converter", "CE, amounts at ports": "enq_converter:amounts=ports"}
 
+    def check(self) -> None:
+        super().check()
+        if self.bits > 64:
+            raise ValueError(f"{self.name}: bits={self.bits}; a value has at most 64")
+
     @property
     def inputs(self) -> Mapping[str, int]:
         return {"code": max(self.kinds), "layer": self._index_bits, **self._amount_ports}
