@@ -261,6 +261,8 @@ def test_a_scale_takes_one_dsp_and_nothing_of_the_tree():
     )
     assert (plain.counts.dsps, scaled.counts.dsps) == (0, 1)
     assert abs(plain.counts.luts - scaled.counts.luts) <= 1 and scaled.proof is None
+    packed_in = fpga_cost(UNITS.parse("syq_pe:simd=4,accumulator=16"), "xc7")
+    assert packed_in.counts.dsps == 1 and packed_in.counts.luts <= 4 + 4 + 5  # the tree alone: the DSP accumulates
     # as Vivado HLS counts: four activations negated and chosen, three adders, an accumulator
     by_hand = 4 * (3 + 7 + 3) + 2 * (4 + 7) + (5 + 7) + (10 + 7) + 10
     assert hls_luts(UNITS.parse("add_sub_pe"), accumulates=True) == by_hand

@@ -211,6 +211,5 @@ class SyqPe(SignedSums):
 
 def _accumulated(values: Mapping[str, Any], addend: Word) -> Any:
     """The accumulator's next value."""
-    total, zero = values["sum"], addend.const(0, 1)
-    start = values["first"].mux(addend.const(0, addend.width), total)
-    return values["go"].mux(sum_of(start, addend, zero), total)
+    total, zero = values["sum"], addend.const(0, addend.width)
+    return values["go"].mux(fit(values["first"].mux(zero, total) + addend, addend.width), total)
