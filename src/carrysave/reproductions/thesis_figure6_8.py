@@ -28,10 +28,13 @@ _NOTES = (
     "The figure's points are not printed in the text; its growth per bit and its savings at 9 bits are. A generic "
     "multiplier of 67 LUTs at 9 bits (7.4 a bit) with those savings means 30 LUTs for 2-Add and 45 for 3-Add.",
     "Three generic multipliers, an unsigned input times an 8-bit two's complement weight: the textbook form, two rows "
-    "of partial products to each adder (the thesis's generic multiplier grows like it); one adder per radix-4 Booth "
-    "digit, whose selection fits the adder's LUTs (six inputs a bit); and what Yosys makes of `*`. Booth's needs "
-    "4 LUTs per bit and changes the thesis's conclusion: against it 2-Add always saves LUTs, 3-Add from 13 bits on, "
-    "4-Add never. What the RCCMs keep is the smaller weight memory (4 and 6 bits for 8) and fewer levels of adders.",
+    "of partial products to each adder (the thesis's generic multiplier grows like it); the best form known, one adder "
+    "per radix-4 Booth digit, whose selection fits the adder's LUTs (six inputs a bit; Kumm, Abbas and Zipf, ARITH "
+    "2015, reference [64] of the thesis); and what Yosys makes of `*`.",
+    "Booth rows take 4 (n + 2) LUTs, 4 per bit, and change the thesis's conclusion: against them 2-Add always saves "
+    "LUTs, 3-Add from 13 bits on, 4-Add never. The thesis holds them to be efficient from 16 bits on only (6.2.1), and "
+    "compares with Xilinx' own multiplier; here they are the smallest from 3 bits on. What the RCCMs keep is the "
+    "smaller weight memory (4 and 6 bits for 8) and fewer levels of adders.",
     "A pair of LUTs that feed one carry bit and have at most five inputs together counts once, as in the device "
     "(LUT6_2); topology B needs it. No place and route.",
 )
