@@ -275,7 +275,7 @@ class Tile(Controlled):
     buffers: Literal["flops", "auto", "distributed", "block"] = "flops"
     name = "tile"
     catalog = {
-        "fixed 4, 1 x 2": "tile:precision=fixed4,neurons=1,synapses=2,blocks=2,depth=2",
+        "fixed 4, 2 x 2": "tile:precision=fixed4,neurons=2,synapses=2,blocks=2,depth=2",
     }
 
     def buffer(self, width: int) -> Memory:
