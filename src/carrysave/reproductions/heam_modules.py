@@ -28,10 +28,11 @@ class Module:
 
     Attributes:
         name: in our table; `printed`, in the paper's.
-        lower_ghz: a clock that it meets with every multiplier, where it misses the paper's with some.
+        lower_ghz: a clock that it meets with every multiplier that the paper shows, where it misses the paper's.
         element: the part that has the multiplier.
         whole: the circuit with a multiplier, by its spec.
-        sample: a smaller one of the same parts, in which each part has the neighbours that it has in the whole.
+        sample: a smaller one of the same parts (but for TASU's sum over channels, which stands alone), in which each
+            has the neighbours that it has in the whole.
         marks: of each control port, its value in every cycle; those not named are 0, as when no weights are loaded.
         still: ports that do not change: weights that are in their registers already.
         pipeline: cycles from the first input to the last output.
@@ -67,7 +68,7 @@ MODULES = (
         lower_ghz=1.2,
         element="window_mac",
         whole=lambda m: Tasu(multiplier=m),
-        sample=lambda m: Tasu(multiplier=m, filters=1),
+        sample=lambda m: Tasu(multiplier=m, filters=1, channels=1),
         marks=_pixel_marks,
         still="weight",
         pipeline=14,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from carrysave.bits import add, cat, fit, rep, zext
@@ -106,7 +107,7 @@ class OutputStationaryArray(Assembly):
             raise ValueError(f"output_stationary_array: {self.rows} rows, {self.columns} columns; each is 2 to 64")
         self.pe.check()
 
-    @property
+    @cached_property
     def pe(self) -> AccumulatingPe:
         return AccumulatingPe(multiplier=self.multiplier, sum_bits=self.sum_bits)
 

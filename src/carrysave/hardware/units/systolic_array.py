@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from carrysave.bits import add, cat, fit, zext
@@ -114,7 +115,7 @@ class SystolicArray(Assembly):
         if not (2 <= self.rows <= 64 and 2 <= self.columns <= 64):
             raise ValueError(f"systolic_array: {self.rows} rows, {self.columns} columns; each is 2 to 64")
 
-    @property
+    @cached_property
     def pe(self) -> SystolicPe:
         m = unsigned_multiplier(self.name, self.multiplier)
         return SystolicPe(multiplier=self.multiplier, sum_bits=self.sum_bits or sum_bits(m, self.rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from carrysave.bits import add, cat, fit, rep, zext
@@ -247,12 +248,12 @@ class SystolicCube(Assembly):
             )
         self.control.check()
 
-    @property
+    @cached_property
     def pe(self) -> CubePe:
         m = unsigned_multiplier(self.name, self.multiplier)
         return CubePe(multiplier=self.multiplier, sum_bits=sum_bits(m, self.kernel**3))
 
-    @property
+    @cached_property
     def control(self) -> PixelControl:
         return PixelControl(rows=self.rows, kernel=self.kernel)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from carrysave.bits import cat
@@ -50,7 +51,7 @@ class WindowBlock(Assembly):
     def phases(self) -> int:
         return self.kernel // self.stride
 
-    @property
+    @cached_property
     def mac(self) -> WindowMac:
         m = unsigned_multiplier(self.name, self.multiplier)
         return WindowMac(multiplier=self.multiplier, sum_bits=sum_bits(m, self.kernel))
@@ -128,11 +129,11 @@ class WindowFilter(Assembly):
         self.block.check()
         self.sum.check()
 
-    @property
+    @cached_property
     def block(self) -> WindowBlock:
         return WindowBlock(multiplier=self.multiplier, kernel=self.kernel, stride=self.stride)
 
-    @property
+    @cached_property
     def sum(self) -> ChannelSum:
         mac = self.block.mac
         width = sum_bits(mac.of, self.kernel**2 * self.channels)
@@ -204,7 +205,7 @@ class Tasu(Assembly):
         if not 1 <= self.filters <= 64:
             raise ValueError(f"tasu: filters={self.filters}; 1 to 64")
 
-    @property
+    @cached_property
     def filter(self) -> WindowFilter:
         return WindowFilter(multiplier=self.multiplier, kernel=self.kernel, stride=self.stride, channels=self.channels)
 
