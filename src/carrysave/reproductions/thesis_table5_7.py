@@ -54,11 +54,12 @@ _NOTES = (
     "864 x 32, 432 x 64 and 432 x 32 bits in the three sizes, which is 64 BRAM18 in all in each, as printed; ternary "
     "weights take twice that. So the table is of binary weights; ours with ternary ones are beside it.",
     "LUTs are a quarter of the paper's: those are estimates of Vivado HLS, made before logic synthesis, ours are "
-    "counts of the mapped netlist. In published HLS reports (one of them for this device) an adder of 32 bits counts 39 LUTs, "
-    "one of 63 counts 70: one a bit and 7 more. In a tree of narrow adders most is the 7. The last column counts our "
-    "trees and accumulators so (each activation negated by an adder of its own and chosen by a LUT a bit, SYQ's "
-    "accumulator in its DSP), everything else as mapped, and comes within 5 % of all six. The 7 is known from these "
-    "two widths; that it holds for 3 bits is assumed, and that the paper's unit is built so, too.",
+    "counts of the mapped netlist. In published HLS reports (one of them for this device) an adder of 32 bits "
+    "counts 39 LUTs, one of 63 counts 70: one a bit and 7 more. In a tree of narrow adders most is the 7. The "
+    "last column counts our trees and accumulators so (each activation negated by an adder of its own and chosen "
+    "by a LUT a bit, SYQ's accumulator in its DSP), everything else as mapped, and comes within 5 % of all six. "
+    "The 7 is known from these two widths; that it holds for 3 bits is assumed, and that the paper's unit is "
+    "built so, too.",
     "Where SIMD doubles our LUTs grow less than the paper's: comparators and memories of the thresholds (58 LUTs of "
     "the 208 of an element) stay as they are, and weigh more beside a smaller tree.",
     "DSPs: the paper's unit has 4 besides those of the scales, in both configurations, and does not say what for; "
