@@ -190,12 +190,17 @@ def test_an_abc_that_fails_leaves_no_proof(program: str, message: str, cache: Pa
     assert len(entries(cache)) == 2
 
 
-def test_what_is_not_decided_is_said_and_tried_again(cache: Path):
+def test_what_is_not_decided_is_said_and_asked_again_under_another_limit(cache: Path):
     netlist, rtl = mapped(Sum())
     undecided = broken("print('Networks are UNDECIDED.')")
     text = str(prove_unit(Sum(), netlist, CELLS, rtl, 5_000, tools=undecided, seconds=3.0))
     assert "the others not decided in 3 s" in text and " of 24 comparisons of single bits" in text
-    assert len(entries(cache)) == 1
+    dead = broken("raise SystemExit(1)")
+    assert str(prove_unit(Sum(), netlist, CELLS, rtl, 5_000, tools=dead, seconds=3.0)) == text
+    with pytest.raises(SynthesisError, match="ended with status 1"):
+        prove_unit(Sum(), netlist, CELLS, rtl, 5_000, tools=dead, seconds=4.0)
+    assert len(entries(cache)) == 2  # what ran on vectors, and what is open after 3 s
+    assert "not decided" not in str(prove_unit(Sum(), netlist, CELLS, rtl, 5_000))
     netlist, cut = mapped(Counter())
     assert "induction by SAT: not decided in 3 s" in str(
         prove_unit(Counter(), netlist, CELLS, cut, 5_000, tools=undecided, seconds=3.0)

@@ -29,7 +29,7 @@ from carrysave.hardware.tools import SynthesisError, Tools, ToolTimeout, failure
 from carrysave.hardware.units.base import Unit
 from carrysave.planes import PlaneWord
 
-SECONDS = 300.0  # for one decision: float32 multiply-accumulate takes 20 s of a core
+SECONDS = 60.0  # for one decision: float32 multiply-accumulate takes 20 s of a core
 _CONFLICTS = 100_000  # of the solver at one node of the graph
 _GRACE = 30.0  # the time limit inside ABC is approximate
 

@@ -81,7 +81,7 @@ def prove_unit(
 
     Args:
         rtl: the BLIF that Yosys lowered the unit's RTL to; of a clocked unit, what `registers.lower_clocked` made.
-        seconds: time limit of each decision; what is not decided is said, and tried again next time.
+        seconds: time limit of each decision; what is not decided is said, and asked again under another limit alone.
 
     Raises:
         MismatchError: with the first inputs, or those that SAT found, on which they differ.
@@ -94,11 +94,13 @@ def prove_unit(
     if isinstance(rtl, str):
         found = kept.decided(
             ("definition and RTL", rtl, tools.version),
+            seconds,
             lambda: _said(equal_logic(unit, machine, rtl, tools, seconds), "definition and RTL", "inputs", seconds),
         )
         return replace(proof, logic=(found,))
     core = kept.decided(
         ("core", rtl.core, repr(rtl.flops), tools.version),
+        seconds,
         lambda: _said(equal_core(unit, machine, rtl, tools, seconds), "that of the RTL", "inputs and states", seconds),
     )
     return replace(proof, logic=(core, _by_induction(kept, unit, machine, tools, seconds)))
@@ -121,6 +123,7 @@ def prove_steps(
         return replace(proof, logic=(_by_induction(kept, unit, netlist, tools, seconds),))
     found = kept.decided(
         ("definition", tools.version),
+        seconds,
         lambda: _said(equal_logic(unit, netlist, None, tools, seconds), "the definition", "inputs", seconds),
     )
     return replace(proof, logic=(found,))
@@ -136,7 +139,7 @@ def _by_induction(kept: _Kept, unit: Unit, netlist: Advancing, tools: Tools, sec
             text = f"equal to its definition by SAT in all streams once registers agree; open is when: {found.why}"
         return text, not found.why.startswith(NOT_DECIDED)  # which may be otherwise next time
 
-    return kept.decided(("induction", tools.version), decide)
+    return kept.decided(("induction", tools.version), seconds, decide)
 
 
 def _said(equal: tuple[int, int], what: str, of: str, seconds: float) -> tuple[str, bool]:
@@ -164,15 +167,15 @@ class _Kept:
         _keep(path, asdict(proof))
         return proof
 
-    def decided(self, parts: tuple[str, ...], compute: Callable[[], tuple[str, bool]]) -> str:
-        """The text of what `compute` decides, or did before; kept only if it says that this is everything."""
-        path = self._path(*parts)
-        known = cached_rows(path)
-        if known is not None:
-            return known[0]["text"]
+    def decided(self, parts: tuple[str, ...], seconds: float, compute: Callable[[], tuple[str, bool]]) -> str:
+        """The text of what `compute` decides, or did before. What it leaves open is kept for this time limit alone."""
+        paths = self._path(*parts), self._path(*parts, f"open after {seconds:g} s")
+        for path in paths:
+            known = cached_rows(path)
+            if known is not None:
+                return known[0]["text"]
         text, whole = compute()
-        if whole:
-            _keep(path, {"text": text})
+        _keep(paths[0] if whole else paths[1], {"text": text})
         return text
 
     def _path(self, *parts: str) -> Path:
