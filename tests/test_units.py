@@ -87,6 +87,8 @@ QUICKER = {
     "mac:multiplier=exact:n=32;signed=true;form=booth": "mac:multiplier=exact:signed=true;form=booth",
     "mac:multiplier=mitchell_w:w=6;n=16": "mac:multiplier=mitchell_w:w=4;n=8",
     "mac:multiplier=mitchell_w:w=6;n=32": "mac:multiplier=mitchell_w:w=4;n=8",
+    "generic_multiplier:form=native": "generic_multiplier:form=native,n=5,m=6",  # whose adders Yosys chooses
+    "float_tree:synapses=2,format=bfloat16": "float_tree:synapses=2,format=float16",
 }
 
 
