@@ -50,11 +50,11 @@ class CoreControl(Unit):
     catalog = {"one product": "core_control", "two products": "core_control:p=2,n=4,pes=3,words=5,latency=3"}
 
     def check(self) -> None:
-        if not (1 <= self.pes <= self.p * self.words and self.words >= 2 and self.latency >= 1):
+        if not (1 <= self.pes <= self.p * self.words and self.words >= 2 and 1 <= self.latency <= 256):
             raise ValueError(
                 f"core_control: pes={self.pes}, words={self.words}, p={self.p}, latency={self.latency}; sums leave one "
                 f"by one while the next are made: at most p * words = {self.p * self.words} elements, words 2 or more, "
-                "latency 1 or more"
+                "latency 1 to 256"
             )
 
     @property
