@@ -198,6 +198,8 @@ def test_what_abc_leaves_open_is_left_open(tmp_path: Any, monkeypatch: pytest.Mo
     assert decide("x", graph, codes, late) == Verdict(None)
     silent = fake(tmp_path, "print('Assuming the current network is a single-output miter.')")
     assert decide("x", graph, codes, silent, seconds=0.0) == Verdict(None)
+    slow = fake(tmp_path, "time.sleep(1.0)\nprint('Assuming the current network is a single-output miter.')")
+    assert decide("x", graph, codes, slow, seconds=1.9) == Verdict(None)  # ABC was given one whole second
     monkeypatch.setattr("carrysave.hardware.equivalence._GRACE", 0.5)
     assert decide("x", graph, codes, fake(tmp_path, "time.sleep(60)"), seconds=0.1) == Verdict(None)
 

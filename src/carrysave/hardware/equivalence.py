@@ -51,7 +51,8 @@ def decide(stage: str, graph: Graph, differences: Sequence[int], tools: Tools, s
     if not left:
         return Verdict(True)
     files = {"logic.blif": graph.blif(left)}
-    commands = f"read_blif logic.blif\nstrash\n&get\n&cec -m -T {max(1, round(seconds))} -C {_CONFLICTS}\n"
+    limit = max(1, int(seconds))  # ABC takes whole seconds
+    commands = f"read_blif logic.blif\nstrash\n&get\n&cec -m -T {limit} -C {_CONFLICTS}\n"
     limited = replace(tools, seconds=seconds + _GRACE)
     began = time.monotonic()
     try:
@@ -61,7 +62,7 @@ def decide(stage: str, graph: Graph, differences: Sequence[int], tools: Tools, s
         if re.search(r"^(Networks are UNDECIDED|Timed out after)", log, re.MULTILINE):
             return Verdict(None)
         if not re.search(r"^Networks are NOT EQUIVALENT", log, re.MULTILINE):
-            if time.monotonic() - began >= seconds:  # it may reach its limit without a word
+            if time.monotonic() - began >= 0.9 * min(seconds, limit):  # its own limit, reached without a word
                 return Verdict(None)
             raise SynthesisError(failure(stage, "it ended without an error and without a verdict", log))
         texts, log = limited.run_abc(stage, f"{commands}write_cex logic.cex\n", files, ("logic.cex",))
