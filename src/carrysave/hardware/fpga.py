@@ -24,7 +24,6 @@ from carrysave.paths import write_atomically
 from carrysave.registry import SpecError, nearest
 
 FAMILIES = {"xc7": "7 series", "xcu": "UltraScale", "xcup": "UltraScale+"}
-_GLUE_VECTORS, _GLUE_BITS = 20_000, 2_000_000_000  # random vectors of a glue at least; bits in all where it is small
 FLOW = "1"  # part of every cache key: raise it when the commands below change
 _COMMANDS = (
     "read_rtlil design.il\nsynth_xilinx -family {family} -flatten -noiopad -noclkbuf{options} -top {top}\n"
@@ -132,8 +131,7 @@ def fpga_cost(
 
 def _of_assembly(unit: Assembly, family: str, *, dsps: bool, vectors: int, tools: Tools | None) -> FpgaCost:
     glue = Glue(of=unit)
-    # a glue has a port bit for each of its parts' port bits: thousands, of which few go through logic
-    few = min(vectors, max(_GLUE_VECTORS, _GLUE_BITS // sum(glue.inputs.values())))
+    few = glue.vectors(vectors)
     pieces = [(n, fpga_cost(part, family, dsps=dsps, vectors=vectors, tools=tools)) for part, n in unit.counts.items()]
     pieces.append((1, fpga_cost(glue, family, dsps=dsps, vectors=few, tools=tools)))
     counts = Counts.total((n, cost.counts) for n, cost in pieces)

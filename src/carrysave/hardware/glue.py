@@ -29,7 +29,6 @@ from carrysave.hardware.synthesis import Mapped, Synthesis, lower, make_core_job
 from carrysave.hardware.tools import Tools
 from carrysave.hardware.units.assembly import Glue
 
-_BITS = 2_000_000_000  # of random vectors in a proof: a glue has a port bit for each port bit of its parts
 FANOUT = 12  # places that one gate feeds before buffers are put in
 _CLOSE = 1.25  # a buffer whose delay under that load is within this factor of the fastest one's is fast enough
 _CONSTANT_ROWS = {(): "_const0_", ("1",): "_const1_"}
@@ -112,8 +111,8 @@ class GlueSynthesis:
 
     def prove(self, mapped: Mapped, vectors: int = VECTORS) -> UnitProof:
         """Prove one of the circuits that `at` gives; cached. Raises as `proof.prove_unit`."""
-        vectors = min(vectors, max(1, _BITS // sum(self.unit.inputs.values())))
-        return prove_unit(self.unit, mapped.netlist, self.library, self.rtl, vectors, tools=self.tools)
+        few = self.unit.vectors(vectors)
+        return prove_unit(self.unit, mapped.netlist, self.library, self.rtl, few, tools=self.tools)
 
     @property
     def wires_only(self) -> bool:

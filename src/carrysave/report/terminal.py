@@ -172,7 +172,7 @@ def print_clocks(record: dict[str, Any], console: Console) -> None:
     """What `carrysave synth` prints: designs by rows, one line per clock."""
     activities = record["activities"]
     table = _table(
-        ("Multiplier", "left"),
+        ("Design", "left"),
         ("Clock GHz", "right"),
         ("Area µm²", "right"),
         ("Delay ps", "right"),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from carrysave.hardware.rtl import Circuit
 
 Place = Callable[..., Mapping[str, Any]]
+# A glue has a port bit for each port bit of its parts. Of random vectors in its proof: at least, and bits in all
+_VECTORS, _BITS = 20_000, 2_000_000_000
 
 
 def pin(place: str, port: str) -> str:
@@ -153,6 +155,10 @@ class Glue(Unit):
     @property
     def spec(self) -> str:
         return f"glue of {self.of.spec}"
+
+    def vectors(self, wanted: int) -> int:
+        """Random vectors to prove it on: as many as wanted, fewer where its ports have thousands of bits."""
+        return min(wanted, max(_VECTORS, _BITS // sum(self.inputs.values())))
 
     @cached_property
     def _inputs(self) -> dict[str, int]:
